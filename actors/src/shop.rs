@@ -1,0 +1,110 @@
+//! The whole shop, put together: services and actors wired to one database.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use crate::accounts::{AccountSettings, Accounts, SessionBook};
+use crate::audit::Audit;
+use crate::cart::{CartSettings, Carts};
+use crate::catalog::{Catalog, CatalogCache, CatalogSettings};
+use crate::db::{ConnectError, Database, StoreError};
+use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
+use crate::inventory::{InventoryActor, InventorySettings};
+use crate::mailer::{MailerActor, MailerSettings};
+use crate::orders::{OrderActor, OrderSettings};
+
+/// Everything that can be set about a shop, area by area.
+#[derive(Clone, Debug)]
+pub struct ShopSettings {
+    /// Sign-in.
+    pub accounts: AccountSettings,
+    /// Reading the catalogue.
+    pub catalog: CatalogSettings,
+    /// Carts.
+    pub carts: CartSettings,
+    /// Orders.
+    pub orders: OrderSettings,
+    /// Batches.
+    pub inventory: InventorySettings,
+    /// The event log and its sockets.
+    pub feed: FeedSettings,
+    /// Mail; `None` in commands that must not send any.
+    pub mailer: Option<MailerSettings>,
+}
+
+/// Why a shop could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Reading what the shop needs to know before it opens.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The mail settings are no good.
+    #[error("cannot send mail: {0}")]
+    Mail(String),
+}
+
+/// A running shop. Cheap to clone; must be started within an actix system.
+#[derive(Clone)]
+pub struct Shop {
+    /// Registration, sign-in, sessions.
+    pub accounts: Accounts,
+    /// Categories and products.
+    pub catalog: Catalog,
+    /// The carts in use.
+    pub carts: Carts,
+    /// Orders.
+    pub orders: Addr<OrderActor>,
+    /// Everything that changes a stock.
+    pub inventory: Addr<InventoryActor>,
+    /// The event log as this node has read it.
+    pub feed: Feed,
+    /// The conservation check.
+    pub audit: Audit,
+    /// The database.
+    pub database: Arc<Database>,
+    mailer: Option<Addr<MailerActor>>,
+}
+
+impl Shop {
+    /// Puts the shop together on a migrated database.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: ShopSettings, database: Arc<Database>) -> Result<Self, StartError> {
+        let db = database.db();
+        let cache = Arc::new(CatalogCache::new(&settings.catalog));
+        let book = Arc::new(SessionBook::default());
+        let listeners = Listeners(Arc::new([cache.clone() as _, book.clone() as _]));
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let announcer = Announcer::new(listeners.clone(), wake.clone());
+
+        let feed = Feed::start(database.clone(), listeners, wake, settings.feed).await?;
+        let accounts = Accounts::start(db.clone(), announcer.clone(), book, settings.accounts).await?;
+        let inventory = InventoryActor::launch(&database, announcer.clone(), settings.inventory)?;
+        let orders = OrderActor::launch(db.clone(), inventory.clone(), settings.orders);
+        let carts = Carts::new(db.clone(), orders.clone(), settings.carts);
+        let catalog = Catalog::new(db.clone(), announcer, cache, inventory.clone());
+        let mailer = match settings.mailer {
+            Some(settings) => Some(MailerActor::launch(db.clone(), &feed, settings).map_err(StartError::Mail)?),
+            None => None,
+        };
+        Ok(Self { accounts, catalog, carts, orders, inventory, feed, audit: Audit::new(db), database, mailer })
+    }
+
+    /// Closes the feeds and lets what is under way finish.
+    pub async fn stop(&self) {
+        self.feed.stop().await;
+    }
+
+    /// Whether every actor still takes messages; actix does not restart one that has panicked.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.orders.connected()
+            && self.inventory.connected()
+            && self.mailer.as_ref().is_none_or(actix::Addr::connected)
+    }
+}

@@ -1,0 +1,3 @@
+//! The `emporium` program; see [`emporium::cli`].
+
+fn main() {}
