@@ -105,6 +105,6 @@ impl Shop {
     pub fn is_alive(&self) -> bool {
         self.orders.connected()
             && self.inventory.connected()
-            && self.mailer.as_ref().is_none_or(actix::Addr::connected)
+            && self.mailer.as_ref().is_none_or(Addr::connected)
     }
 }

@@ -80,7 +80,7 @@ impl StoreError {
     /// Whether the connection broke, so that the fate of a COMMIT in flight is not known.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
-        matches!(self.kind, Kind::Unavailable | Kind::TimedOut)
+        self.kind == Kind::Unavailable
     }
 }
 

@@ -37,6 +37,9 @@ pub enum InventoryError {
     /// The database is out of reach; nothing was decided, or its outcome is known to be "no".
     #[error("the shop cannot reach its database")]
     Unavailable,
+    /// The database went away around COMMIT; asking again with the same idempotency key tells.
+    #[error("it is not known whether this was done")]
+    OutcomeUnknown,
     /// A defect, logged where it happened.
     #[error("something went wrong inside the shop")]
     Internal,

@@ -1,19 +1,21 @@
-//! Inventory.
-mod error; mod messages;
+//! Inventory: everything that changes a stock, decided and written in batches.
+//!
+//! Promises: while one batch commits the next one gathers, so the longer the queue, the larger the
+//! batch, and a lone message waits for nobody; a batch is one transaction of two round trips that
+//! locks carts, orders, categories and stocks, each in id order; nothing is answered before COMMIT;
+//! a message that the database refuses fails alone; the fate of a COMMIT whose answer was lost is
+//! asked of the database, never guessed; the queue is bounded.
+
+mod actor;
+mod decide;
+mod error;
+mod facts;
+mod job;
+mod lane;
+mod messages;
+mod pipeline;
+pub(crate) mod store;
+
+pub use actor::{InventoryActor, InventorySettings};
 pub use error::InventoryError;
-pub use messages::*;
-use crate::db::*; use crate::feed::Announcer; use actix::Addr;
-/// S
-pub struct InventoryActor {}
-impl actix::Actor for InventoryActor { type Context = actix::Context<Self>; }
-/// Batches.
-#[derive(Clone, Debug)] pub struct InventorySettings {
-    /// The most messages one transaction carries.
-    pub batch_max: usize,
-    /// The most messages that may wait.
-    pub queue_max: usize,
-    /// How long a `pending` order holds its stock.
-    pub hold: std::time::Duration,
-}
-impl InventoryActor { /// L
- pub fn launch(_database: &Database, _a: Announcer, _s: InventorySettings) -> Result<Addr<Self>, ConnectError> { unimplemented!() } }
+pub use messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};

@@ -1,10 +1,145 @@
-//! stub
-use crate::db::Db; use actix::Addr; use crate::inventory::InventoryActor;
-/// S
-pub struct OrderActor {}
-impl actix::Actor for OrderActor { type Context = actix::Context<Self>; }
-/// S
-#[derive(Clone, Debug)] pub struct OrderSettings { /// hold
- pub hold: std::time::Duration }
-impl OrderActor { /// L
- pub fn launch(_db: Db, _inventory: Addr<InventoryActor>, _s: OrderSettings) -> Addr<Self> { unimplemented!() } }
+//! The actor in front of orders.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::messages::{GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, PlaceOrder};
+use super::{HistoryEntry, Order, OrderError, OrderEvent, store};
+use crate::db::Db;
+use crate::idempotency::Done;
+use crate::inventory::{InventoryActor, Move, Sell};
+use crate::types::{OrderId, Page, Principal};
+
+/// How orders are kept.
+#[derive(Clone, Debug)]
+pub struct OrderSettings {
+    /// How often this node looks for holds that have run out; under 1 s.
+    pub expiry_interval: Duration,
+    /// The most messages that may wait.
+    pub queue_max: usize,
+}
+
+/// The most holds one look ends.
+const EXPIRIES_MAX: i64 = 500;
+
+/// Places, moves and reads orders. What changes a stock it passes on to the inventory.
+pub struct OrderActor {
+    db: Db,
+    inventory: Addr<InventoryActor>,
+    settings: OrderSettings,
+    sweeping: bool,
+}
+
+impl OrderActor {
+    /// Starts the actor on a thread of its own.
+    #[must_use]
+    pub fn launch(db: Db, inventory: Addr<InventoryActor>, settings: OrderSettings) -> Addr<Self> {
+        Self::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
+            ctx.set_mailbox_capacity(settings.queue_max);
+            Self { db, inventory, settings, sweeping: false }
+        })
+    }
+
+    /// Ends holds that have run out. Any number of nodes may do so at once: the order's row decides
+    /// which of them it was.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if self.sweeping {
+            return;
+        }
+        self.sweeping = true;
+        let (db, inventory) = (self.db.clone(), self.inventory.clone());
+        let sweep = async move {
+            match store::list_expired_holds(&db, EXPIRIES_MAX).await {
+                Ok(orders) => expire(&inventory, orders).await,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot look for holds that ran out");
+                }
+            }
+        };
+        ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.sweeping = false));
+    }
+}
+
+async fn expire(inventory: &Addr<InventoryActor>, orders: Vec<OrderId>) {
+    let steps = orders
+        .into_iter()
+        .map(|order| inventory.send(Move(MoveOrder { order, event: OrderEvent::Expired, by: None, key: None })));
+    for outcome in futures_util::future::join_all(steps).await {
+        match outcome {
+            // Another node was first, or it was paid at the last moment.
+            Ok(Ok(_) | Err(OrderError::InvalidTransition { .. })) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a hold could not be ended yet"),
+            Err(error) => tracing::warn!(%error, "the inventory is gone"),
+        }
+    }
+}
+
+impl Actor for OrderActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.settings.expiry_interval, Self::sweep);
+    }
+}
+
+impl Handler<PlaceOrder> for OrderActor {
+    type Result = ResponseFuture<Result<Done<Order>, OrderError>>;
+
+    /// Interleaves with every other message: only the inventory's batch decides.
+    fn handle(&mut self, message: PlaceOrder, _: &mut Self::Context) -> Self::Result {
+        let sale = self.inventory.send(Sell(message));
+        Box::pin(async move { sale.await? })
+    }
+}
+
+impl Handler<MoveOrder> for OrderActor {
+    type Result = ResponseFuture<Result<Done<Order>, OrderError>>;
+
+    /// Interleaves with every other message: only the inventory's batch decides.
+    fn handle(&mut self, message: MoveOrder, _: &mut Self::Context) -> Self::Result {
+        let step = self.inventory.send(Move(message));
+        Box::pin(async move { step.await? })
+    }
+}
+
+impl Handler<GetOrder> for OrderActor {
+    type Result = ResponseFuture<Result<Order, OrderError>>;
+
+    /// A read, so it may interleave.
+    fn handle(&mut self, message: GetOrder, _: &mut Self::Context) -> Self::Result {
+        let db = self.db.clone();
+        Box::pin(async move { visible_order(&db, message.order, message.by).await })
+    }
+}
+
+impl Handler<GetHistory> for OrderActor {
+    type Result = ResponseFuture<Result<Vec<HistoryEntry>, OrderError>>;
+
+    /// A read, so it may interleave.
+    fn handle(&mut self, message: GetHistory, _: &mut Self::Context) -> Self::Result {
+        let db = self.db.clone();
+        Box::pin(async move {
+            let order = visible_order(&db, message.order, message.by).await?;
+            Ok(store::get_history(&db, &order).await?)
+        })
+    }
+}
+
+impl Handler<ListOrders> for OrderActor {
+    type Result = ResponseFuture<Result<Page<Order, OrderCursor>, OrderError>>;
+
+    /// A read, so it may interleave.
+    fn handle(&mut self, message: ListOrders, _: &mut Self::Context) -> Self::Result {
+        let db = self.db.clone();
+        Box::pin(async move {
+            let user = if message.by.is_staff { message.user } else { Some(message.by.user) };
+            Ok(store::list_orders(&db, user, message.status, &message.page).await?)
+        })
+    }
+}
+
+async fn visible_order(db: &Db, id: OrderId, by: Principal) -> Result<Order, OrderError> {
+    let order = store::get_order(db, id).await?.ok_or(OrderError::NotFound)?;
+    if by.is_staff || order.user == by.user { Ok(order) } else { Err(OrderError::NotFound) }
+}

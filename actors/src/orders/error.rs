@@ -59,6 +59,9 @@ pub enum OrderError {
     /// The database is out of reach; nothing was decided, or its outcome is known to be "no".
     #[error("the shop cannot reach its database")]
     Unavailable,
+    /// The database went away around COMMIT; asking again with the same idempotency key tells.
+    #[error("it is not known whether this was done")]
+    OutcomeUnknown,
     /// A defect, logged where it happened.
     #[error("something went wrong inside the shop")]
     Internal,
@@ -79,5 +82,14 @@ impl From<StoreError> for OrderError {
 impl From<actix::MailboxError> for OrderError {
     fn from(_: actix::MailboxError) -> Self {
         Self::Unavailable
+    }
+}
+
+impl From<crate::cart::Unreached> for OrderError {
+    fn from(error: crate::cart::Unreached) -> Self {
+        match error {
+            crate::cart::Unreached::NoRoom => Self::Overloaded,
+            crate::cart::Unreached::Gone => Self::Unavailable,
+        }
     }
 }

@@ -1,0 +1,395 @@
+//! The statements of a batch.
+//!
+//! Reading is one pipelined round trip that begins the transaction and locks, in this order: carts
+//! (by user), orders, categories, stocks, each by id. Writing is another, which ends in COMMIT.
+//! Every transaction of the shop that takes more than one of these locks takes them in this order.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use deadpool_postgres::Object;
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::decide::Writes;
+use super::facts::{Facts, Shelf, Wanted};
+use super::job::Request;
+use super::pipeline::Step;
+use crate::catalog::Product;
+use crate::db::{Query, StoreError, queries};
+use crate::feed::EventKind;
+use crate::idempotency::store::Found;
+use crate::orders::Order;
+use crate::orders::store::{item_from, order_from};
+use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, Timestamp, UserId};
+use crate::{feed, idempotency};
+
+queries! {
+    BEGIN_BATCH = "inventory/begin_batch.sql";
+    LOCK_CARTS = "inventory/lock_carts.sql";
+    READ_CART_LINES = "inventory/read_cart_lines.sql";
+    LOCK_ORDERS = "inventory/lock_orders.sql";
+    READ_ORDER_LINES = "inventory/read_order_lines.sql";
+    LOCK_CATEGORIES_SHARED = "inventory/lock_categories_shared.sql";
+    LOCK_CATEGORIES = "inventory/lock_categories.sql";
+    LOCK_STOCK = "inventory/lock_stock.sql";
+    READ_SHELVES = "inventory/read_shelves.sql";
+    READ_PRODUCTS = "inventory/read_products.sql";
+    FIND_SKUS = "inventory/find_skus.sql";
+    UPDATE_STOCK = "inventory/update_stock.sql";
+    INSERT_STOCK = "inventory/insert_stock.sql";
+    INSERT_ENTRIES = "inventory/insert_entries.sql";
+    INSERT_ORDERS = "inventory/insert_orders.sql";
+    INSERT_ORDER_ITEMS = "inventory/insert_order_items.sql";
+    EMPTY_CARTS = "inventory/empty_carts.sql";
+    UPDATE_ORDERS = "inventory/update_orders.sql";
+    INSERT_MOVES = "inventory/insert_moves.sql";
+    INSERT_PRODUCTS = "inventory/insert_products.sql";
+    UPDATE_PRODUCTS = "inventory/update_products.sql";
+    REMOVE_PRODUCTS = "inventory/remove_products.sql";
+    REMOVE_CATEGORIES = "inventory/remove_categories.sql";
+    GET_TRANSACTION_STATUS = "inventory/get_transaction_status.sql";
+}
+
+/// What breaking it tells: another product has the sku.
+pub(crate) const SKU_CONSTRAINT: &str = "products_sku_key";
+
+/// The id of a transaction, to ask for its fate.
+#[derive(Clone, Debug)]
+pub(crate) struct TransactionId(String);
+
+/// Prepares every statement of a batch on this connection, so that a later first poll sends.
+pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
+    let all = QUERIES.iter().chain(idempotency::store::QUERIES).chain(feed::store::QUERIES);
+    for Query { name, sql } in all {
+        client.prepare_cached(sql).await.map_err(|error| StoreError::new(name, error))?;
+    }
+    Ok(())
+}
+
+/// Begins the transaction, locks and reads: one round trip.
+pub(crate) async fn begin_and_read(
+    client: &Object,
+    requests: &[&Request],
+) -> Result<(TransactionId, Facts), StoreError> {
+    let wanted = Wanted::by(requests.iter().copied());
+    let drawn: [&(dyn ToSql + Sync); 2] = [&wanted.orders_to_place, &wanted.products_to_create];
+    let stock_lists = [&wanted.products, &wanted.carts, &wanted.returns, &wanted.categories_to_remove];
+    let scope = stock_lists.map(|ids| ids as &(dyn ToSql + Sync));
+    let scope = stock_lists.iter().any(|ids| !ids.is_empty()).then_some(&scope[..]);
+    let wanted_skus: [&(dyn ToSql + Sync); 1] = [&wanted.skus];
+    let (begun, batch, answers, carts, cart_lines, orders, order_lines, shared, removed, stock, shelves, products, skus) = tokio::join! {
+        biased;
+        begin(client),
+        BEGIN_BATCH.rows(client, &drawn),
+        find_answers(client, requests),
+        by_ids(&LOCK_CARTS, client, &wanted.carts),
+        by_ids(&READ_CART_LINES, client, &wanted.carts),
+        by_ids(&LOCK_ORDERS, client, &wanted.orders),
+        by_ids(&READ_ORDER_LINES, client, &wanted.orders),
+        by_ids(&LOCK_CATEGORIES_SHARED, client, &wanted.categories),
+        by_ids(&LOCK_CATEGORIES, client, &wanted.categories_to_remove),
+        where_any(&LOCK_STOCK, client, scope),
+        where_any(&READ_SHELVES, client, scope),
+        by_ids(&READ_PRODUCTS, client, &wanted.whole_products),
+        where_any(&FIND_SKUS, client, (!wanted.skus.is_empty()).then_some(&wanted_skus[..])),
+    };
+    begun?;
+    carts?;
+    let batch = batch?;
+    let batch = batch.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
+    let now = Timestamp(batch.get::<_, OffsetDateTime>(0));
+    // Drawn from the end, so turned round: the earliest order gets the lowest id.
+    let reversed = |mut ids: Vec<i64>| {
+        ids.reverse();
+        ids
+    };
+    let removable = removed?;
+    let shelves = shelves?;
+    let mut facts = Facts {
+        now,
+        order_ids: reversed(batch.get(2)),
+        product_ids: reversed(batch.get(3)),
+        answers: answers?,
+        carts: HashMap::new(),
+        orders: HashMap::new(),
+        shelves: HashMap::new(),
+        products: HashMap::new(),
+        categories: shared?.iter().chain(&removable).map(|row| CategoryId(row.get(0))).collect(),
+        members: HashMap::new(),
+        skus: skus?.iter().map(|row| (row.get(0), ProductId(row.get(1)))).collect(),
+    };
+    for row in cart_lines? {
+        let lines: &mut Vec<_> = facts.carts.entry(UserId(row.get(0))).or_default();
+        lines.push((ProductId(row.get(1)), row.get(2)));
+    }
+    for row in orders? {
+        if let Some(order) = order_from(&row) {
+            facts.orders.insert(order.id, order);
+        }
+    }
+    for row in order_lines? {
+        let order = OrderId(row.get(0));
+        if let Some(order) = facts.orders.get_mut(&order) {
+            order.items.push(item_from(&row));
+        }
+    }
+    for row in stock? {
+        let (quantity, stock_version) = (row.get(1), row.get(2));
+        let shelf = Shelf { name: String::new(), price: Money::ZERO, removed: true, quantity, stock_version };
+        facts.shelves.insert(ProductId(row.get(0)), shelf);
+    }
+    for row in &shelves {
+        let id = ProductId(row.get(0));
+        if let Some(shelf) = facts.shelves.get_mut(&id) {
+            (shelf.name, shelf.price, shelf.removed) = (row.get(1), Money::from_cents(row.get(2)), row.get(3));
+        }
+        let category = CategoryId(row.get(4));
+        if !row.get::<_, bool>(3) && wanted.categories_to_remove.contains(&category.0) {
+            facts.members.entry(category).or_default().push(id);
+        }
+    }
+    for row in products? {
+        let product = product_from(&row);
+        facts.products.insert(product.id, product);
+    }
+    Ok((TransactionId(batch.get(1)), facts))
+}
+
+/// Writes what was decided and commits: one round trip's worth of steps, COMMIT the last.
+///
+/// `last_seq` receives the number of the last event.
+pub(crate) fn write_and_commit<'a>(
+    client: &'a Object,
+    writes: &'a Writes,
+    events: &'a [EventKind],
+    last_seq: &'a AtomicI64,
+) -> Vec<Step<'a>> {
+    let mut steps: Vec<Step<'a>> = Vec::new();
+    if !writes.stock.is_empty() {
+        steps.push(Box::pin(update_stock(client, writes)));
+    }
+    if !writes.placed.is_empty() {
+        steps.push(Box::pin(insert_orders(client, &writes.placed)));
+        steps.push(Box::pin(insert_order_items(client, &writes.placed)));
+    }
+    if !writes.emptied_carts.is_empty() {
+        steps.push(Box::pin(empty_carts(client, &writes.emptied_carts)));
+    }
+    if !writes.moved.is_empty() {
+        steps.push(Box::pin(update_orders(client, writes)));
+        steps.push(Box::pin(insert_moves(client, writes)));
+    }
+    if !writes.removed_products.is_empty() {
+        let ids = writes.removed_products.iter().map(|id| id.0).collect();
+        steps.push(Box::pin(write_ids(&REMOVE_PRODUCTS, client, ids)));
+    }
+    if !writes.edited.is_empty() {
+        steps.push(Box::pin(update_products(client, writes)));
+    }
+    if !writes.created.is_empty() {
+        steps.push(Box::pin(insert_products(client, &writes.created)));
+        steps.push(Box::pin(insert_stock(client, writes)));
+    }
+    if !writes.entries.is_empty() {
+        steps.push(Box::pin(insert_entries(client, writes)));
+    }
+    if !writes.removed_categories.is_empty() {
+        let ids = writes.removed_categories.iter().map(|id| id.0).collect();
+        steps.push(Box::pin(write_ids(&REMOVE_CATEGORIES, client, ids)));
+    }
+    if !writes.answers.is_empty() {
+        steps.push(Box::pin(insert_answers(client, writes)));
+    }
+    if !events.is_empty() {
+        steps.push(Box::pin(async move {
+            let last = feed::store::append(client, events).await?;
+            last_seq.store(last.0, Ordering::Relaxed);
+            Ok(())
+        }));
+    }
+    steps.push(Box::pin(commit(client)));
+    steps
+}
+
+async fn begin(client: &Object) -> Result<(), StoreError> {
+    client.batch_execute("BEGIN").await.map_err(|error| StoreError::new("BEGIN", error))
+}
+
+async fn commit(client: &Object) -> Result<(), StoreError> {
+    client.batch_execute("COMMIT").await.map_err(|error| StoreError::new("COMMIT", error))
+}
+
+/// Ends a transaction that came to nothing.
+pub(crate) async fn rollback(client: &Object) -> Result<(), StoreError> {
+    client.batch_execute("ROLLBACK").await.map_err(|error| StoreError::new("ROLLBACK", error))
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Committed, with events numbered no higher than this.
+    Committed(Seq),
+    Aborted,
+    StillOpen,
+}
+
+/// Asks what became of a transaction.
+pub(crate) async fn fate(client: &Object, id: &TransactionId) -> Result<Fate, StoreError> {
+    let row = GET_TRANSACTION_STATUS.opt(client, &[&id.0]).await?;
+    let row = row.ok_or_else(|| StoreError::unavailable(GET_TRANSACTION_STATUS.name))?;
+    Ok(match row.get::<_, Option<&str>>(0) {
+        Some("committed") => Fate::Committed(Seq(row.get(1))),
+        Some("in progress") => Fate::StillOpen,
+        _ => Fate::Aborted,
+    })
+}
+
+/// The rows for these ids; asks nothing for no ids.
+async fn by_ids(query: &Query, client: &Object, ids: &[i64]) -> Result<Vec<Row>, StoreError> {
+    if ids.is_empty() { Ok(Vec::new()) } else { query.rows(client, &[&ids]).await }
+}
+
+/// The rows for these parameters; asks nothing without any.
+async fn where_any(
+    query: &Query,
+    client: &Object,
+    params: Option<&[&(dyn ToSql + Sync)]>,
+) -> Result<Vec<Row>, StoreError> {
+    match params {
+        None => Ok(Vec::new()),
+        Some(params) => query.rows(client, params).await,
+    }
+}
+
+async fn find_answers(client: &Object, requests: &[&Request]) -> Result<Vec<Found>, StoreError> {
+    let (positions, keys): (Vec<usize>, Vec<_>) =
+        requests.iter().enumerate().filter_map(|(position, request)| Some((position, request.key()?))).unzip();
+    let found = idempotency::store::find(client, &keys).await?;
+    let mut answers = vec![None; requests.len()];
+    for (position, answer) in positions.into_iter().zip(found) {
+        answers[position] = answer;
+    }
+    Ok(answers)
+}
+
+fn product_from(row: &Row) -> Product {
+    Product {
+        id: ProductId(row.get(0)),
+        sku: row.get(1),
+        name: row.get(2),
+        description: row.get(3),
+        price: Money::from_cents(row.get(4)),
+        category: CategoryId(row.get(5)),
+        stock: 0,
+        created_at: Timestamp(row.get(7)),
+        updated_at: Timestamp(row.get(8)),
+        version: row.get(6),
+        stock_version: 0,
+    }
+}
+
+async fn write_ids(query: &Query, client: &Object, ids: Vec<i64>) -> Result<(), StoreError> {
+    query.execute(client, &[&ids]).await.map(drop)
+}
+
+async fn update_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let (ids, quantities): (Vec<i64>, Vec<i64>) = writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
+    UPDATE_STOCK.execute(client, &[&ids, &quantities]).await.map(drop)
+}
+
+async fn insert_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let (ids, quantities): (Vec<i64>, Vec<i64>) =
+        writes.first_stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
+    INSERT_STOCK.execute(client, &[&ids, &quantities]).await.map(drop)
+}
+
+async fn insert_entries(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let ids: Vec<i64> = writes.entries.iter().map(|entry| entry.product.0).collect();
+    let deltas: Vec<i64> = writes.entries.iter().map(|entry| entry.delta).collect();
+    let reasons: Vec<&str> = writes.entries.iter().map(|entry| entry.reason.as_str()).collect();
+    let users: Vec<Option<i64>> = writes.entries.iter().map(|entry| entry.by.map(|user| user.0)).collect();
+    INSERT_ENTRIES.execute(client, &[&ids, &deltas, &reasons, &users]).await.map(drop)
+}
+
+async fn insert_orders(client: &Object, orders: &[Order]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = orders.iter().map(|order| order.id.0).collect();
+    let users: Vec<i64> = orders.iter().map(|order| order.user.0).collect();
+    let totals: Vec<i64> = orders.iter().map(|order| order.total_price.cents()).collect();
+    let expiries: Vec<OffsetDateTime> = orders.iter().map(|order| order.expires_at.0).collect();
+    INSERT_ORDERS.execute(client, &[&ids, &users, &totals, &expiries]).await.map(drop)
+}
+
+async fn insert_order_items(client: &Object, orders: &[Order]) -> Result<(), StoreError> {
+    let lines = || {
+        orders.iter().flat_map(|order| (0_i16..).zip(&order.items).map(|(line_no, item)| (order.id.0, line_no, item)))
+    };
+    let order_ids: Vec<i64> = lines().map(|(order, _, _)| order).collect();
+    let line_nos: Vec<i16> = lines().map(|(_, line_no, _)| line_no).collect();
+    let products: Vec<i64> = lines().map(|(_, _, item)| item.product.0).collect();
+    let names: Vec<&str> = lines().map(|(_, _, item)| item.name.as_str()).collect();
+    let quantities: Vec<i64> = lines().map(|(_, _, item)| item.quantity).collect();
+    let prices: Vec<i64> = lines().map(|(_, _, item)| item.price.cents()).collect();
+    INSERT_ORDER_ITEMS.execute(client, &[&order_ids, &line_nos, &products, &names, &quantities, &prices]).await.map(drop)
+}
+
+async fn empty_carts(client: &Object, users: &[UserId]) -> Result<(), StoreError> {
+    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
+    EMPTY_CARTS.execute(client, &[&users]).await.map(drop)
+}
+
+async fn update_orders(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let (ids, statuses): (Vec<i64>, Vec<&str>) = writes.moved.iter().map(|(id, status)| (id.0, status.as_str())).unzip();
+    UPDATE_ORDERS.execute(client, &[&ids, &statuses]).await.map(drop)
+}
+
+async fn insert_moves(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let ids: Vec<i64> = writes.moves.iter().map(|(id, _, _)| id.0).collect();
+    let events: Vec<&str> = writes.moves.iter().map(|(_, event, _)| event.as_str()).collect();
+    let users: Vec<Option<i64>> = writes.moves.iter().map(|(_, _, by)| by.map(|user| user.0)).collect();
+    INSERT_MOVES.execute(client, &[&ids, &events, &users]).await.map(drop)
+}
+
+/// The columns that new and edited products have in common.
+struct ProductColumns<'a> {
+    ids: Vec<i64>,
+    skus: Vec<Option<&'a str>>,
+    names: Vec<&'a str>,
+    descriptions: Vec<Option<&'a str>>,
+    prices: Vec<i64>,
+    categories: Vec<i64>,
+}
+
+impl<'a> ProductColumns<'a> {
+    fn of(products: impl Iterator<Item = &'a Product> + Clone) -> Self {
+        Self {
+            ids: products.clone().map(|product| product.id.0).collect(),
+            skus: products.clone().map(|product| product.sku.as_deref()).collect(),
+            names: products.clone().map(|product| product.name.as_str()).collect(),
+            descriptions: products.clone().map(|product| product.description.as_deref()).collect(),
+            prices: products.clone().map(|product| product.price.cents()).collect(),
+            categories: products.map(|product| product.category.0).collect(),
+        }
+    }
+}
+
+async fn insert_products(client: &Object, products: &[Product]) -> Result<(), StoreError> {
+    let ProductColumns { ids, skus, names, descriptions, prices, categories } = ProductColumns::of(products.iter());
+    INSERT_PRODUCTS.execute(client, &[&ids, &skus, &names, &descriptions, &prices, &categories]).await.map(drop)
+}
+
+async fn update_products(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let products = writes.edited.values();
+    let versions: Vec<i64> = products.clone().map(|product| product.version).collect();
+    let ProductColumns { ids, skus, names, descriptions, prices, categories } = ProductColumns::of(products);
+    UPDATE_PRODUCTS
+        .execute(client, &[&ids, &skus, &names, &descriptions, &prices, &categories, &versions])
+        .await
+        .map(drop)
+}
+
+async fn insert_answers(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let answers: Vec<_> = writes.answers.iter().map(|(key, answer)| (key, answer.clone())).collect();
+    idempotency::store::insert(client, &answers).await
+}

@@ -1,0 +1,69 @@
+//! For whoever runs the shop: health, metrics, the audit, and the front page.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use emporium_actors::db;
+use emporium_actors::db::StoreError;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+
+use super::AppState;
+use super::auth;
+use super::error::ApiError;
+use super::resource::Resource;
+use super::respond::{self, Answer};
+
+pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
+    Resource::new("Emporium", "/").get(front).mount(cfg);
+    Resource::new("Liveness", "/health/live/").ignoring_authorization().get(live).mount(cfg);
+    Resource::new("Readiness", "/health/ready/").ignoring_authorization().get(ready).mount(cfg);
+    Resource::new("Audit", "/api/audit/").get(audit).mount(cfg);
+    cfg.service(web::resource(["/metrics", "/metrics/"]).route(web::get().to(metrics)));
+}
+
+async fn front() -> Answer {
+    Ok(respond::ok(&json!({ "message": "Welcome to Emporium. The API is under /api/." })))
+}
+
+/// The process answers, and its actors take messages; otherwise it is to be restarted.
+async fn live(state: web::Data<AppState>) -> Answer {
+    if state.shop.is_alive() {
+        Ok(respond::ok(&json!({ "status": "ok" })))
+    } else {
+        Err(ApiError::detail(StatusCode::SERVICE_UNAVAILABLE, "An actor has stopped.").code("not_alive"))
+    }
+}
+
+/// Requests may be sent here: the database answers and is migrated, and the process is not on its
+/// way out.
+async fn ready(state: web::Data<AppState>) -> Answer {
+    let not_ready = |text: &str| {
+        Err(ApiError::detail(StatusCode::SERVICE_UNAVAILABLE, text).code("not_ready"))
+    };
+    if state.draining.load(Ordering::Relaxed) {
+        return not_ready("The server is shutting down.");
+    }
+    match db::is_migrated(&state.shop.database.db()).await {
+        Ok(true) => Ok(respond::ok(&json!({ "status": "ok" }))),
+        Ok(false) => not_ready("The database is not migrated."),
+        Err(_) => not_ready("The database does not answer."),
+    }
+}
+
+async fn audit(req: HttpRequest, state: web::Data<AppState>) -> Answer {
+    auth::staff(&req)?;
+    Ok(respond::ok(&state.shop.audit.check().await?))
+}
+
+async fn metrics(handle: Option<web::Data<PrometheusHandle>>) -> HttpResponse {
+    let text = handle.map(|handle| handle.render()).unwrap_or_default();
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text)
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() { Self::unavailable().caused_by(error) } else { Self::internal().caused_by(error) }
+    }
+}
