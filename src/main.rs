@@ -1,3 +1,5 @@
 //! The `emporium` program; see [`emporium::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    emporium::cli::run()
+}

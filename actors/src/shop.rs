@@ -1,6 +1,7 @@
 //! The whole shop, put together: services and actors wired to one database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 
@@ -11,8 +12,11 @@ use crate::catalog::{Catalog, CatalogCache, CatalogSettings};
 use crate::db::{ConnectError, Database, StoreError};
 use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
 use crate::inventory::{InventoryActor, InventorySettings};
-use crate::mailer::{MailerActor, MailerSettings};
+use crate::mailer::{MailerActor, MailerSettings, StopMailer};
 use crate::orders::{OrderActor, OrderSettings};
+
+/// How long the mailer may take to finish the letters in hand when the shop stops.
+const MAILER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Everything that can be set about a shop, area by area.
 #[derive(Clone, Debug)]
@@ -98,6 +102,10 @@ impl Shop {
     /// Closes the feeds and lets what is under way finish.
     pub async fn stop(&self) {
         self.feed.stop().await;
+        if let Some(mailer) = &self.mailer {
+            // A mail server may be slow; what is not sent now, the next node to hold the lease sends.
+            let _ = tokio::time::timeout(MAILER_PATIENCE, mailer.send(StopMailer)).await;
+        }
     }
 
     /// Whether every actor still takes messages; actix does not restart one that has panicked.

@@ -1,1 +1,46 @@
-//! Stub.
+//! The REST edge: requests in, answers out, nothing decided here.
+//!
+//! One file per area declares its endpoints with [`resource::Resource`], reads bodies with
+//! [`body::Body`] and [`fields::Fields`], asks the shop, and answers with [`respond`]. How a request
+//! is refused stands in [`error`], who is asking in [`auth`], what all answers share in
+//! [`negotiate`].
+
+mod accounts;
+pub(crate) mod auth;
+pub(crate) mod body;
+mod cart;
+mod catalog;
+pub(crate) mod error;
+pub(crate) mod fields;
+pub(crate) mod negotiate;
+mod operations;
+mod orders;
+pub(crate) mod query;
+pub(crate) mod resource;
+pub(crate) mod respond;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use actix_web::web::ServiceConfig;
+use emporium_actors::Shop;
+
+/// What handlers share.
+pub struct AppState {
+    /// The shop.
+    pub shop: Shop,
+    /// The largest request body that is read, in bytes.
+    pub body_bytes_max: usize,
+    /// Set once the process is shutting down; it is then no longer ready.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// Declares every endpoint.
+pub fn routes(cfg: &mut ServiceConfig) {
+    accounts::routes(cfg);
+    catalog::routes(cfg);
+    cart::routes(cfg);
+    orders::routes(cfg);
+    operations::routes(cfg);
+    crate::ws::routes(cfg);
+}

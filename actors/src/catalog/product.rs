@@ -20,6 +20,24 @@ pub struct Category {
     pub description: Option<String>,
 }
 
+/// A category to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCategory {
+    /// Its name: 1 to 100 characters.
+    pub name: String,
+    /// Free text.
+    pub description: Option<String>,
+}
+
+/// Changes to a category; `None` keeps what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CategoryChanges {
+    /// Its name: 1 to 100 characters.
+    pub name: Option<String>,
+    /// Free text; `Some(None)` takes it away.
+    pub description: Option<Option<String>>,
+}
+
 /// A product as the contract shows it, with the versions that make its `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Product {

@@ -103,11 +103,12 @@ impl Database {
             .build()?;
         let db = Db { pool: make_pool(&config, &tls, runtime.handle(), settings, settings.pool_size)? };
         let database = Self { runtime: Some(runtime), config, tls, settings: settings.clone(), db };
-        database.db.client("connect").await.map_err(|error| ConnectError::Unreachable {
-            place: database.place(),
-            reason: innermost(&error),
-        })?;
-        Ok(database)
+        match database.db.client("connect").await {
+            Ok(_) => Ok(database),
+            Err(error) => {
+                Err(ConnectError::Unreachable { place: database.place(), reason: innermost(&error) })
+            }
+        }
     }
 
     /// The shared pool.

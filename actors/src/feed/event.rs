@@ -1,5 +1,6 @@
 //! Events: rows of the transaction that they report.
 
+use crate::orders::{OrderEvent, OrderStatus};
 use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, SessionId, Timestamp, UserId};
 
 /// What happened, as the transaction that made it happen writes it down.
@@ -66,5 +67,3 @@ pub struct Event {
     /// What happened.
     pub kind: EventKind,
 }
-
-pub use crate::orders::{OrderEvent, OrderStatus};

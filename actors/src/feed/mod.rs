@@ -2,17 +2,42 @@
 //!
 //! Promises: an event is a row of the transaction that it reports; numbers follow commit order over
 //! all nodes; every node, the writer included, learns of events by reading the table in order, woken
-//! by a hint and by a poll; a socket gets a snapshot and then every later change, nothing between.
+//! by a hint and by a poll; a socket gets a snapshot and then every later change, nothing between; and
+//! what a slow socket has yet to be sent is bounded, whatever it does.
+//!
+//! A commit is announced by its writer ([`Announcer`]), read from the table by the `reader`, handed
+//! to the hub (`FeedActor`), which puts it into the `outbox` of each interested socket, from where
+//! the socket's [`Subscription`] fetches it.
 
+mod actor;
 mod event;
+mod frame;
+mod messages;
+mod outbox;
+mod reader;
 pub(crate) mod store;
+mod subscription;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-pub use event::{Event, EventKind};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
+
 pub use crate::orders::{OrderEvent, OrderStatus};
+pub use event::{Event, EventKind};
+pub use frame::error as error_frame;
+pub use outbox::Ending;
+pub use subscription::{CATEGORIES_MAX, FeedPart, FeedRequest, PRODUCTS_MAX, StockSelection, Subscription};
 
-use crate::types::Seq;
+use crate::db::{Database, Db, StoreError};
+use crate::types::{Principal, Seq};
+use actor::FeedActor;
+use messages::{EndAll, Join, SubscriberId};
+use outbox::Outbox;
+use reader::Tail;
+use subscription::{OrderSelection, Selection};
 
 /// Something in this process that must know of every event: caches, the list of ended sessions.
 ///
@@ -36,13 +61,13 @@ pub struct Listeners(pub Arc<[Arc<dyn Listener>]>);
 pub struct Announcer {
     listeners: Listeners,
     /// Wakes this node's reader, which also passes the hint on to the other nodes.
-    wake: Arc<tokio::sync::Notify>,
+    wake: Arc<Notify>,
 }
 
 impl Announcer {
     /// An announcer to these listeners.
     #[must_use]
-    pub fn new(listeners: Listeners, wake: Arc<tokio::sync::Notify>) -> Self {
+    pub fn new(listeners: Listeners, wake: Arc<Notify>) -> Self {
         Self { listeners, wake }
     }
 
@@ -63,20 +88,212 @@ impl Announcer {
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// The longest the reader waits for a hint before it looks by itself; under 1 s.
-    pub poll_interval: std::time::Duration,
+    pub poll_interval: Duration,
     /// How long events are kept.
-    pub retention: std::time::Duration,
+    pub retention: Duration,
     /// The most sockets one node serves.
     pub sockets_max: usize,
 }
-/// Handle on the feeds of this node.
+
+/// Connections that snapshots and resumes share, besides the reader's own two.
+const SNAPSHOT_CONNECTIONS: usize = 4;
+/// How long closing sockets may take when the shop stops.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Handle on the feeds of this node. Cheap to clone.
 #[derive(Clone)]
-pub struct Feed {}
+pub struct Feed {
+    hub: Arc<Hub>,
+}
+
+/// What subscriptions share.
+struct Hub {
+    actor: Addr<FeedActor>,
+    db: Db,
+    /// Turns on the connections, so that a crowd waits here and not for the pool's patience to end.
+    turns: Semaphore,
+    position: watch::Receiver<Seq>,
+    category_followers: Arc<AtomicUsize>,
+    next_id: AtomicU64,
+    seats: Arc<Semaphore>,
+    sockets_max: usize,
+    stopping: AtomicBool,
+    tasks: Vec<tokio::task::AbortHandle>,
+    arbiter: ArbiterHandle,
+}
+
+/// The right to one socket; dropping it gives it back.
+#[derive(Debug)]
+pub struct Seat {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        metrics::gauge!("emporium_sockets").decrement(1.0);
+    }
+}
+
 impl Feed {
-    /// Starts the reader and the hub.
-    pub async fn start(_database: Arc<crate::db::Database>, _listeners: Listeners, _wake: Arc<tokio::sync::Notify>, _settings: FeedSettings) -> Result<Self, crate::db::StoreError> { unimplemented!() }
-    /// How far this node has read the log; wakes on every advance.
-    pub fn position(&self) -> tokio::sync::watch::Receiver<Seq> { unimplemented!() }
-    /// Stops the reader and closes every socket with 1001.
-    pub async fn stop(&self) {}
+    /// Starts the reader and the hub. Must be called within an actix system.
+    ///
+    /// # Errors
+    /// When the log's position cannot be read.
+    pub async fn start(
+        database: Arc<Database>,
+        listeners: Listeners,
+        wake: Arc<Notify>,
+        settings: FeedSettings,
+    ) -> Result<Self, StoreError> {
+        let pool = |size| database.dedicated(size).map_err(|_| StoreError::unavailable("feed"));
+        let (reader_db, db) = (pool(3)?, pool(SNAPSHOT_CONNECTIONS)?);
+        let (start, _) = store::bounds(&reader_db.client("feed/get_bounds.sql").await?).await?;
+        for listener in listeners.0.iter() {
+            listener.on_read(start);
+        }
+        let arbiter = Arbiter::new();
+        let actor = FeedActor::start_in_arbiter(&arbiter.handle(), |_| FeedActor::default());
+        let (position, positions) = watch::channel(start);
+        let category_followers = Arc::new(AtomicUsize::new(0));
+        let sockets_max = settings.sockets_max.min(Semaphore::MAX_PERMITS);
+        let tail = Arc::new(Tail {
+            db: reader_db,
+            node: format!("{:016x}", rand::random::<u64>()),
+            listeners,
+            hub: actor.clone(),
+            own: wake,
+            look: Notify::new(),
+            pass_on: Notify::new(),
+            category_followers: category_followers.clone(),
+            settings,
+        });
+        let tasks = spawn_tasks(&database, &tail, start, position);
+        Ok(Self {
+            hub: Arc::new(Hub {
+                actor,
+                db,
+                turns: Semaphore::new(SNAPSHOT_CONNECTIONS),
+                position: positions,
+                category_followers,
+                next_id: AtomicU64::new(0),
+                seats: Arc::new(Semaphore::new(sockets_max)),
+                sockets_max,
+                stopping: AtomicBool::new(false),
+                tasks,
+                arbiter: arbiter.handle(),
+            }),
+        })
+    }
+
+    /// How far this node has read the log; wakes on every advance. Closed once the feed is stopped.
+    #[must_use]
+    pub fn position(&self) -> watch::Receiver<Seq> {
+        self.hub.position.clone()
+    }
+
+    /// A seat for one more socket; `None` when this node has as many as it serves, or is stopping.
+    #[must_use]
+    pub fn take_seat(&self) -> Option<Seat> {
+        if self.hub.stopping.load(Ordering::Relaxed) {
+            return None;
+        }
+        let permit = self.hub.seats.clone().try_acquire_owned().ok()?;
+        metrics::gauge!("emporium_sockets").increment(1.0);
+        Some(Seat { _permit: permit })
+    }
+
+    /// A feed of stock that answers to `requests`. With `since`, it goes on after that number.
+    pub async fn watch_stock(
+        &self,
+        selection: StockSelection,
+        since: Option<Seq>,
+        requests: mpsc::Receiver<FeedRequest>,
+    ) -> Subscription {
+        let outbox = Outbox::for_stock(outbox::STOCK_MAX);
+        self.subscribe(Selection::Stock(selection), outbox, None, since, requests).await
+    }
+
+    /// A feed of order events: of one's own, or, for staff, of all. With `since`, it goes on after
+    /// that number. It ends when the session does; a session that ended before this call is the
+    /// caller's to notice, by checking the token once more after it.
+    pub async fn watch_orders(
+        &self,
+        principal: Principal,
+        since: Option<Seq>,
+        requests: mpsc::Receiver<FeedRequest>,
+    ) -> Subscription {
+        let of = if principal.is_staff { OrderSelection::All } else { OrderSelection::Of(principal.user) };
+        let outbox = Outbox::for_orders(outbox::ORDERS_MAX);
+        self.subscribe(Selection::Orders(of), outbox, Some(principal), since, requests).await
+    }
+
+    async fn subscribe(
+        &self,
+        selection: Selection,
+        outbox: Outbox,
+        principal: Option<Principal>,
+        since: Option<Seq>,
+        requests: mpsc::Receiver<FeedRequest>,
+    ) -> Subscription {
+        let id = SubscriberId(self.hub.next_id.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(outbox);
+        if self.hub.actor.send(Join { id, outbox: outbox.clone(), principal }).await.is_err() {
+            outbox.end(Ending::GoingAway);
+        }
+        Subscription::new(self.hub.clone(), id, outbox, requests, selection, since)
+    }
+
+    /// Stops the reader, closes every socket with 1001, and waits a little until they are closed.
+    pub async fn stop(&self) {
+        let hub = &self.hub;
+        if hub.stopping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let _ = hub.actor.send(EndAll(Ending::GoingAway)).await;
+        let seats = u32::try_from(hub.sockets_max).unwrap_or(u32::MAX);
+        if tokio::time::timeout(CLOSING_PATIENCE, hub.seats.acquire_many(seats)).await.is_err() {
+            let open = hub.sockets_max - hub.seats.available_permits();
+            tracing::warn!(open, "sockets did not close in time");
+        }
+        hub.tasks.iter().for_each(tokio::task::AbortHandle::abort);
+        hub.arbiter.stop();
+    }
+}
+
+impl Hub {
+    /// A connection for a short read, in turn.
+    async fn client(
+        &self,
+        query: &'static str,
+    ) -> Result<(SemaphorePermit<'_>, deadpool_postgres::Object), StoreError> {
+        let turn = self.turns.acquire().await.map_err(|_| StoreError::unavailable(query))?;
+        Ok((turn, self.db.client(query).await?))
+    }
+
+    /// Waits until this node has read the log up to `seq`, and what it read is in the outboxes.
+    async fn wait_for(&self, seq: Seq, patience: Duration) -> Result<(), StoreError> {
+        let mut position = self.position.clone();
+        let reached = tokio::time::timeout(patience, position.wait_for(|at| *at >= seq)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(StoreError::timed_out("feed/read_events.sql")),
+        }
+    }
+}
+
+fn spawn_tasks(
+    database: &Database,
+    tail: &Arc<Tail>,
+    start: Seq,
+    position: watch::Sender<Seq>,
+) -> Vec<tokio::task::AbortHandle> {
+    let (config, tls) = database.config();
+    let on = database.handle();
+    vec![
+        on.spawn(reader::follow(tail.clone(), start, position)).abort_handle(),
+        on.spawn(reader::relay(tail.clone())).abort_handle(),
+        on.spawn(reader::hint(tail.clone())).abort_handle(),
+        on.spawn(reader::listen(tail.clone(), config, tls)).abort_handle(),
+        on.spawn(reader::prune(tail.clone())).abort_handle(),
+    ]
 }

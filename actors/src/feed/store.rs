@@ -1,14 +1,39 @@
 //! The event log's table.
 
-use deadpool_postgres::GenericClient;
+use std::collections::HashMap;
+use std::time::Duration;
 
-use super::EventKind;
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+
+use super::frame::Shelf;
+use super::{Event, EventKind, OrderEvent, OrderStatus};
 use crate::db::{StoreError, queries};
-use crate::types::Seq;
+use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, SessionId, Timestamp, UserId};
 
 queries! {
     APPEND_EVENTS = "feed/append_events.sql";
+    GET_BOUNDS = "feed/get_bounds.sql";
+    LIST_CATEGORIES_BY_PRODUCT = "feed/list_categories_by_product.sql";
+    LIST_ORDER_EVENTS = "feed/list_order_events.sql";
+    LIST_ORDER_EVENTS_BY_USER = "feed/list_order_events_by_user.sql";
+    LIST_STOCK_BY_CATEGORY = "feed/list_stock_by_category.sql";
+    LIST_STOCK_BY_PRODUCT = "feed/list_stock_by_product.sql";
+    LIST_STOCK_CHANGES = "feed/list_stock_changes.sql";
+    LIST_STOCK_CHANGES_BY_CATEGORY = "feed/list_stock_changes_by_category.sql";
+    LIST_STOCK_CHANGES_BY_PRODUCT = "feed/list_stock_changes_by_product.sql";
+    LISTEN = "feed/listen.sql";
+    NOTIFY_READERS = "feed/notify_readers.sql";
+    PRUNE_EVENTS = "feed/prune_events.sql";
+    READ_EVENTS = "feed/read_events.sql";
 }
+
+/// Rows of a page of the log, of a resume, or of a snapshot; a page with fewer is the last.
+pub(super) const PAGE_ROWS: usize = 1000;
+/// How much of the log one statement of a resume looks through; see `list_order_events.sql`.
+const STRETCH: i64 = 50_000;
+/// Events that one pruning statement removes.
+const PRUNE_ROWS: u64 = 10_000;
 
 /// The columns of events to be written, one vector per column.
 #[derive(Default)]
@@ -67,4 +92,174 @@ pub(crate) async fn append(client: &impl GenericClient, kinds: &[EventKind]) -> 
         .opt(client, &[&kinds, &subjects, &users, &stocks, &prices, &events, &statuses, &totals])
         .await?;
     Ok(Seq(row.map_or(0, |row| row.get(0))))
+}
+
+/// The next events of the log.
+pub(super) struct LogPage {
+    /// Those of kinds that this binary knows; a newer node may write others.
+    pub(super) events: Vec<Event>,
+    /// The number of the last row, known or not; `None` when there was none.
+    pub(super) last: Option<Seq>,
+    /// How long ago the transaction of the last row began.
+    pub(super) delay: Duration,
+    /// Whether more may follow at once.
+    pub(super) is_full: bool,
+}
+
+/// Reads on after `after`.
+pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogPage, StoreError> {
+    let rows = READ_EVENTS.rows(client, &[&after.0, &(PAGE_ROWS as i64)]).await?;
+    Ok(LogPage {
+        events: rows.iter().filter_map(event_of).collect(),
+        last: rows.last().map(|row| Seq(row.get(0))),
+        delay: rows.last().map_or(Duration::ZERO, |row| {
+            Duration::from_micros(u64::try_from(row.get::<_, i64>(10)).unwrap_or_default())
+        }),
+        is_full: rows.len() == PAGE_ROWS,
+    })
+}
+
+/// The number of the last event, and of the oldest one kept.
+pub(super) async fn bounds(client: &impl GenericClient) -> Result<(Seq, Seq), StoreError> {
+    let row = GET_BOUNDS.opt(client, &[]).await?;
+    Ok(row.map_or((Seq(0), Seq(1)), |row| (Seq(row.get(0)), Seq(row.get(1)))))
+}
+
+/// Part of what a resuming socket missed, and up to where that goes.
+pub(super) struct Missed {
+    pub(super) events: Vec<Event>,
+    pub(super) through: Seq,
+}
+
+/// The order events after `after` and up to `through`, a page of them; all users' without a `user`.
+pub(super) async fn order_events(
+    client: &impl GenericClient,
+    after: Seq,
+    through: Seq,
+    user: Option<UserId>,
+) -> Result<Missed, StoreError> {
+    let limit = PAGE_ROWS as i64;
+    let rows = match user {
+        None => LIST_ORDER_EVENTS.rows(client, &[&after.0, &through.0, &limit]).await?,
+        Some(user) => {
+            LIST_ORDER_EVENTS_BY_USER.rows(client, &[&after.0, &through.0, &limit, &user.0]).await?
+        }
+    };
+    Ok(missed(&rows, through.min(Seq(after.0.saturating_add(STRETCH)))))
+}
+
+/// Whose stock.
+pub(super) enum StockOf<'a> {
+    Every,
+    Products(&'a [ProductId]),
+    Categories(&'a [CategoryId]),
+}
+
+/// The last stock event of each product that has one after `after` and up to `through`, a page of them.
+pub(super) async fn stock_changes(
+    client: &impl GenericClient,
+    after: Seq,
+    through: Seq,
+    of: StockOf<'_>,
+) -> Result<Missed, StoreError> {
+    let limit = PAGE_ROWS as i64;
+    let rows = match of {
+        StockOf::Every => LIST_STOCK_CHANGES.rows(client, &[&after.0, &through.0, &limit]).await?,
+        StockOf::Products(products) => {
+            let ids: Vec<i64> = products.iter().map(|id| id.0).collect();
+            LIST_STOCK_CHANGES_BY_PRODUCT.rows(client, &[&after.0, &through.0, &limit, &ids]).await?
+        }
+        StockOf::Categories(categories) => {
+            let ids: Vec<i64> = categories.iter().map(|id| id.0).collect();
+            LIST_STOCK_CHANGES_BY_CATEGORY.rows(client, &[&after.0, &through.0, &limit, &ids]).await?
+        }
+    };
+    Ok(missed(&rows, through))
+}
+
+fn missed(rows: &[Row], searched: Seq) -> Missed {
+    let last = rows.last().filter(|_| rows.len() == PAGE_ROWS).map(|row| Seq(row.get(0)));
+    Missed { events: rows.iter().filter_map(event_of).collect(), through: last.unwrap_or(searched) }
+}
+
+/// These products as they stood after the event that is returned with them.
+pub(super) async fn shelves_of_products(
+    client: &impl GenericClient,
+    products: &[ProductId],
+) -> Result<(Seq, Vec<Shelf>), StoreError> {
+    let ids: Vec<i64> = products.iter().map(|id| id.0).collect();
+    Ok(shelves(&LIST_STOCK_BY_PRODUCT.rows(client, &[&ids]).await?))
+}
+
+/// A page of these categories' products, as they stood after the event that is returned with them.
+pub(super) async fn shelves_of_categories(
+    client: &impl GenericClient,
+    categories: &[CategoryId],
+    after: ProductId,
+) -> Result<(Seq, Vec<Shelf>), StoreError> {
+    let ids: Vec<i64> = categories.iter().map(|id| id.0).collect();
+    Ok(shelves(&LIST_STOCK_BY_CATEGORY.rows(client, &[&ids, &after.0, &(PAGE_ROWS as i64)]).await?))
+}
+
+fn shelves(rows: &[Row]) -> (Seq, Vec<Shelf>) {
+    let seq = rows.first().map_or(Seq(0), |row| Seq(row.get(0)));
+    let shelf = |row: &Row| {
+        let product = ProductId(row.get::<_, Option<i64>>(1)?);
+        Some(Shelf { product, stock: row.get(2), price: Money::from_cents(row.get(3)) })
+    };
+    (seq, rows.iter().filter_map(shelf).collect())
+}
+
+/// The categories of products.
+pub(super) async fn categories_of(
+    client: &impl GenericClient,
+    products: &[i64],
+) -> Result<HashMap<ProductId, CategoryId>, StoreError> {
+    let rows = LIST_CATEGORIES_BY_PRODUCT.rows(client, &[&products]).await?;
+    Ok(rows.iter().map(|row| (ProductId(row.get(0)), CategoryId(row.get(1)))).collect())
+}
+
+/// Asks for hints on this connection; they then come as notifications.
+pub(super) async fn listen(client: &tokio_postgres::Client) -> Result<(), StoreError> {
+    client.execute(LISTEN.sql, &[]).await.map_err(|error| StoreError::new(LISTEN.name, error))?;
+    Ok(())
+}
+
+/// Hints to every node to read the log.
+pub(super) async fn notify(client: &impl GenericClient, from: &str) -> Result<(), StoreError> {
+    NOTIFY_READERS.rows(client, &[&from]).await?;
+    Ok(())
+}
+
+/// Removes a bounded number of the events older than `retention`; says whether there may be more.
+pub(super) async fn prune(client: &impl GenericClient, retention: Duration) -> Result<bool, StoreError> {
+    let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
+    let removed = PRUNE_EVENTS.execute(client, &[&(PRUNE_ROWS as i64), &seconds]).await?;
+    Ok(removed == PRUNE_ROWS)
+}
+
+fn event_of(row: &Row) -> Option<Event> {
+    let subject: i64 = row.get(3);
+    let user = || row.get::<_, Option<i64>>(4).map(UserId);
+    let kind = match row.get(2) {
+        "stock" => EventKind::Stock {
+            product: ProductId(subject),
+            stock: row.get::<_, Option<i64>>(5)?,
+            price: Money::from_cents(row.get::<_, Option<i64>>(6)?),
+        },
+        "product" => EventKind::Product { product: ProductId(subject) },
+        "removed" => EventKind::Removed { product: ProductId(subject) },
+        "category" => EventKind::Category { category: CategoryId(subject) },
+        "order" => EventKind::Order {
+            order: OrderId(subject),
+            user: user()?,
+            event: OrderEvent::from_name(row.get::<_, Option<&str>>(7)?)?,
+            status: OrderStatus::from_name(row.get::<_, Option<&str>>(8)?)?,
+            total: Money::from_cents(row.get::<_, Option<i64>>(9)?),
+        },
+        "session" => EventKind::Session { session: SessionId(subject), user: user()? },
+        "user" => EventKind::User { user: UserId(subject) },
+        _ => return None,
+    };
+    Some(Event { seq: Seq(row.get(0)), at: Timestamp(row.get(1)), kind })
 }

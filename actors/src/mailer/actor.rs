@@ -1,0 +1,261 @@
+//! Sends the confirmations, one node at a time.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, WrapFuture};
+use futures_util::future::join_all;
+use lettre::message::Mailbox;
+use tokio::sync::{oneshot, watch};
+
+use super::letter::{self, Confirmation};
+use super::messages::StopMailer;
+use super::post::{LETTERS_AT_ONCE, NotSent, Post};
+use super::{MailerSettings, post, store};
+use crate::db::{Db, StoreError};
+use crate::feed::Feed;
+use crate::types::Seq;
+
+/// Orders read at a time.
+const PAGE_ORDERS: i64 = 100;
+/// The least time between two pages: a mailer that has much to catch up with leaves the machine to
+/// those who buy.
+const PAGE_PAUSE: Duration = Duration::from_millis(100);
+/// How often a node without the lease asks for it; a third of how long it lasts.
+const LEASE_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest pause after failures.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Follows the event log as the consumer `mailer`. Its work is one long task of its own, on a thread
+/// of its own; the messages only end it.
+pub struct MailerActor {
+    mailer: Option<Mailer>,
+    stop: watch::Sender<bool>,
+    stopped: Vec<oneshot::Sender<()>>,
+}
+
+impl MailerActor {
+    /// Starts it on a thread of its own.
+    ///
+    /// # Errors
+    /// When the settings are no good: the sender's address, the SMTP URL, or the folder. The text is
+    /// for whoever operates the shop, and repeats no secret.
+    pub fn launch(db: Db, feed: &Feed, settings: MailerSettings) -> Result<Addr<Self>, String> {
+        let (stop, stopping) = watch::channel(false);
+        let mailer = Mailer {
+            db,
+            node: format!("{:016x}", rand::random::<u64>()),
+            from: post::sender(&settings)?,
+            post: Post::new(&settings)?,
+            position: feed.position(),
+            stopping,
+        };
+        drop(settings);
+        let actor = Self { mailer: Some(mailer), stop, stopped: Vec::new() };
+        Ok(Self::start_in_arbiter(&Arbiter::new().handle(), |_| actor))
+    }
+}
+
+impl Actor for MailerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(mailer) = self.mailer.take() else { return };
+        ctx.spawn(mailer.work().into_actor(self).map(|(), actor, ctx| {
+            actor.stopped.drain(..).for_each(|stopped| {
+                let _ = stopped.send(());
+            });
+            ctx.stop();
+        }));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            arbiter.stop();
+        }
+    }
+}
+
+impl Handler<StopMailer> for MailerActor {
+    type Result = actix::ResponseFuture<()>;
+
+    // May interleave: it only rings the bell and waits outside.
+    fn handle(&mut self, _: StopMailer, _: &mut Self::Context) -> Self::Result {
+        let (sender, stopped) = oneshot::channel();
+        self.stopped.push(sender);
+        self.stop.send_replace(true);
+        Box::pin(async {
+            let _ = stopped.await;
+        })
+    }
+}
+
+/// What the long task works with.
+struct Mailer {
+    db: Db,
+    /// Names this process in the lease.
+    node: String,
+    from: Mailbox,
+    post: Post,
+    position: watch::Receiver<Seq>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Why a round ended early.
+enum Interrupted {
+    /// The database.
+    Store(StoreError),
+    /// Another node sends now.
+    LostLease,
+    /// The shop stops.
+    Stopping,
+}
+
+impl From<StoreError> for Interrupted {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Mailer {
+    async fn work(mut self) {
+        let mut failures = 0;
+        while !*self.stopping.borrow() {
+            let pause = match self.round().await {
+                Ok(pause) => {
+                    failures = 0;
+                    pause
+                }
+                Err(Interrupted::LostLease) => LEASE_INTERVAL,
+                Err(Interrupted::Stopping) => break,
+                Err(Interrupted::Store(error)) => {
+                    failures += 1;
+                    tracing::warn!(%error, "the mailer cannot reach its orders; it will try again");
+                    backoff(failures)
+                }
+            };
+            self.pause(pause).await;
+        }
+        if let Ok(client) = self.db.client("mailer/drop_lease.sql").await {
+            let _ = store::drop_lease(&client, &self.node).await;
+        }
+    }
+
+    /// Deals with one page, and says how long to wait before the next.
+    async fn round(&mut self) -> Result<Duration, Interrupted> {
+        let client = self.db.client("mailer/take_lease.sql").await?;
+        let Some(after) = store::take_lease(&client, &self.node).await? else { return Ok(LEASE_INTERVAL) };
+        let through = *self.position.borrow_and_update();
+        if through <= after {
+            drop(client);
+            self.wait_for_news().await;
+            return Ok(PAGE_PAUSE);
+        }
+        let orders = store::placed_orders(&client, after, through, PAGE_ORDERS).await?;
+        drop(client);
+        let is_last = orders.len() < usize::try_from(PAGE_ORDERS).unwrap_or(usize::MAX);
+        for some in orders.chunks(LETTERS_AT_ONCE) {
+            self.send_all(some).await?;
+            if let Some((seq, _)) = some.last() {
+                self.advance(*seq).await?;
+            }
+        }
+        if is_last {
+            self.advance(through).await?;
+        }
+        Ok(PAGE_PAUSE)
+    }
+
+    /// Sends these letters, for as long as it takes.
+    async fn send_all(&mut self, orders: &[(Seq, Confirmation)]) -> Result<(), Interrupted> {
+        let mut pending: Vec<&Confirmation> = orders.iter().map(|(_, confirmation)| confirmation).collect();
+        let mut failures = 0;
+        loop {
+            let sent = join_all(pending.iter().map(|confirmation| self.send(confirmation))).await;
+            let mut results = sent.into_iter();
+            pending.retain(|_| matches!(results.next(), Some(Outcome::Later)));
+            if pending.is_empty() {
+                return Ok(());
+            }
+            failures += 1;
+            self.pause(backoff(failures)).await;
+            if *self.stopping.borrow() {
+                return Err(Interrupted::Stopping);
+            }
+            let client = self.db.client("mailer/take_lease.sql").await?;
+            if store::take_lease(&client, &self.node).await?.is_none() {
+                return Err(Interrupted::LostLease);
+            }
+        }
+    }
+
+    async fn send(&self, confirmation: &Confirmation) -> Outcome {
+        let order = confirmation.order;
+        let letter = match letter::write(confirmation, &self.from) {
+            Ok(letter) => letter,
+            Err(error) => {
+                tracing::warn!(%order, %error, "an order cannot be confirmed by mail");
+                return counted(Outcome::Never);
+            }
+        };
+        match self.post.send(letter).await {
+            Ok(()) => counted(Outcome::Sent),
+            Err(error @ NotSent::Refused(_)) => {
+                tracing::warn!(%order, %error, "an order cannot be confirmed by mail");
+                counted(Outcome::Never)
+            }
+            Err(error @ NotSent::NotNow(_)) => {
+                tracing::warn!(%order, %error, "a letter has to wait");
+                counted(Outcome::Later)
+            }
+        }
+    }
+
+    async fn advance(&self, seq: Seq) -> Result<(), Interrupted> {
+        let client = self.db.client("mailer/advance_cursor.sql").await?;
+        let is_ours = store::advance(&client, &self.node, seq).await?;
+        metrics::gauge!("emporium_mailer_position").set(seq.0 as f64);
+        if is_ours { Ok(()) } else { Err(Interrupted::LostLease) }
+    }
+
+    /// Until the log goes on, or the lease has to be renewed, or it is time to stop.
+    async fn wait_for_news(&mut self) {
+        tokio::select! {
+            changed = self.position.changed() => if changed.is_err() {
+                // The feed has stopped; so does the shop.
+                let _ = self.stopping.changed().await;
+            },
+            () = tokio::time::sleep(LEASE_INTERVAL) => {}
+            _ = self.stopping.changed() => {}
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+}
+
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Sent,
+    Never,
+    Later,
+}
+
+fn counted(outcome: Outcome) -> Outcome {
+    let name = match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Never => "refused",
+        Outcome::Later => "postponed",
+    };
+    metrics::counter!("emporium_letters_total", "outcome" => name).increment(1);
+    outcome
+}
+
+fn backoff(failures: u32) -> Duration {
+    let doubled = Duration::from_millis(500).saturating_mul(1 << failures.min(8));
+    doubled.min(BACKOFF_MAX).mul_f64(rand::random_range(0.75..1.0))
+}

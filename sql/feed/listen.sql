@@ -1,0 +1,2 @@
+-- Has this connection told of hints to read the log.
+LISTEN emporium_events

@@ -1,0 +1,126 @@
+//! What every request and every answer has in common: an id, an acceptable form, standard headers.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest};
+use futures_util::FutureExt;
+
+use super::error::ApiError;
+use super::query::Query;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer ids than this are replaced by one of ours.
+const REQUEST_ID_MAX: usize = 128;
+
+/// The id under which a request is logged: the caller's own, if it sent a sane one.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let sane = |value: &&HeaderValue| {
+            (1..=REQUEST_ID_MAX).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        let own = || HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>()));
+        match headers.get(REQUEST_ID).filter(sane) {
+            Some(value) => Self(value.clone()),
+            None => Self(own().unwrap_or_else(|_| HeaderValue::from_static("none"))),
+        }
+    }
+
+    /// As text.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// The outermost layer: gives the request its id and the answer its standard headers. A handler that
+/// panics becomes a plain `500`.
+pub(crate) async fn stamp(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = RequestId::of(req.headers());
+    req.extensions_mut().insert(id.clone());
+    let outcome = std::panic::AssertUnwindSafe(next.call(req)).catch_unwind().await;
+    let mut response = match outcome {
+        Ok(response) => response?.map_into_boxed_body(),
+        Err(_) => {
+            let error = ApiError::internal().caused_by("a handler panicked").header(REQUEST_ID, id.0);
+            return Err(error.into());
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.0);
+    headers.append(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    Ok(response)
+}
+
+/// Whether the caller can take JSON. Browsers, which ask for HTML, get it as well.
+///
+/// # Errors
+/// `406` for an `Accept` that leaves us nothing, `404` for a `?format=` that there is not.
+pub(crate) fn negotiate(req: &HttpRequest) -> Result<(), ApiError> {
+    if let Some(format) = Query::of(req).get("format") {
+        if !matches!(format, "json" | "api") {
+            return Err(ApiError::not_found());
+        }
+    }
+    let mut accepts = req.headers().get_all(header::ACCEPT).peekable();
+    let takes_json = accepts.peek().is_none()
+        || accepts.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(is_acceptable);
+    if takes_json {
+        return Ok(());
+    }
+    Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header."))
+}
+
+fn is_acceptable(range: &str) -> bool {
+    let media = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media.as_str(), "*/*" | "application/*" | "application/json" | "text/html" | "text/*")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn json_or_nothing_particular_or_a_browser() {
+        for accept in ["application/json", "*/*", "application/*", "text/html,application/xhtml+xml;q=0.9", "Application/JSON; q=0.5"] {
+            let req = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
+            assert!(negotiate(&req).is_ok(), "{accept}");
+        }
+        assert!(negotiate(&TestRequest::get().to_http_request()).is_ok());
+        for accept in ["application/xml", "", "image/png"] {
+            let req = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
+            assert!(negotiate(&req).is_err(), "{accept}");
+        }
+    }
+
+    #[test]
+    fn known_formats_only() {
+        for (uri, fine) in [("/?format=json", true), ("/?format=api", true), ("/?format=xml", false), ("/?format=", false)] {
+            assert_eq!(negotiate(&TestRequest::with_uri(uri).to_http_request()).is_ok(), fine, "{uri}");
+        }
+    }
+
+    #[test]
+    fn sane_request_ids_are_kept() {
+        let id = |text: &str| {
+            let req = TestRequest::get().insert_header((REQUEST_ID, text)).to_http_request();
+            RequestId::of(req.headers()).as_str().to_owned()
+        };
+        assert_eq!(id("abc-1"), "abc-1");
+        assert_eq!(id("a b").len(), 32);
+        assert_eq!(id(&"x".repeat(129)).len(), 32);
+    }
+}

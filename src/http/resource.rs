@@ -1,0 +1,252 @@
+//! How an endpoint is declared: once, with both forms of its path, its methods and their order of
+//! checks.
+//!
+//! Every resource checks in this order: can the caller take JSON (`406`), is the bearer token good
+//! (`401`), may this caller write here (`401`, `403`), is there such a method (`405`); then its
+//! handler goes on. `HEAD` works as `GET`, `OPTIONS` describes, and each answer names the methods in
+//! `Allow`.
+
+use std::rc::Rc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, ResponseError, Route, web};
+use serde_json::json;
+
+use super::error::ApiError;
+use super::{AppState, auth, negotiate, respond};
+
+/// A resource while it is declared.
+pub(crate) struct Resource {
+    name: &'static str,
+    path: &'static str,
+    methods: Vec<Method>,
+    routes: Vec<Route>,
+    checks_bearer: bool,
+    staff_writes: bool,
+}
+
+impl Resource {
+    /// A resource at `path`, which ends in a slash; it is served without as well. `name` is shown by
+    /// `OPTIONS`.
+    pub(crate) fn new(name: &'static str, path: &'static str) -> Self {
+        Self { name, path, methods: Vec::new(), routes: Vec::new(), checks_bearer: true, staff_writes: false }
+    }
+
+    /// Takes no notice of `Authorization`, however broken.
+    #[must_use]
+    pub(crate) fn ignoring_authorization(self) -> Self {
+        Self { checks_bearer: false, ..self }
+    }
+
+    /// Lets only staff use methods that write, and says so before it says whether there is such a
+    /// method.
+    #[must_use]
+    pub(crate) fn staff_writes(self) -> Self {
+        Self { staff_writes: true, ..self }
+    }
+
+    /// `GET`, and `HEAD` with it.
+    #[must_use]
+    pub(crate) fn get<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.on(Method::GET, handler.clone()).on(Method::HEAD, handler)
+    }
+
+    /// `POST`.
+    #[must_use]
+    pub(crate) fn post<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.on(Method::POST, handler)
+    }
+
+    /// `PUT`.
+    #[must_use]
+    pub(crate) fn put<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.on(Method::PUT, handler)
+    }
+
+    /// `PATCH`.
+    #[must_use]
+    pub(crate) fn patch<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.on(Method::PATCH, handler)
+    }
+
+    /// `DELETE`.
+    #[must_use]
+    pub(crate) fn delete<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.on(Method::DELETE, handler)
+    }
+
+    fn on<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args, Output = respond::Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.routes.push(web::method(method.clone()).to(handler));
+        self.methods.push(method);
+        self
+    }
+
+    /// Puts the resource into the application.
+    pub(crate) fn mount(self, cfg: &mut web::ServiceConfig) {
+        let Self { name, path, methods, routes, checks_bearer, staff_writes } = self;
+        let allow = allow(&methods);
+        let bare = path.strip_suffix('/').unwrap_or(path);
+        let mut resource = web::resource([path, bare]);
+        for route in routes {
+            resource = resource.route(route);
+        }
+        let describe = move || async move { describe(name) };
+        let rules = Rc::new(Rules { allow, checks_bearer, staff_writes });
+        let resource = resource
+            .route(web::method(Method::OPTIONS).to(describe))
+            .default_service(web::to(method_not_allowed))
+            .wrap(from_fn(move |req, next| guard(rules.clone(), req, next)));
+        cfg.service(resource);
+    }
+}
+
+/// What is the same for every request to a resource.
+struct Rules {
+    allow: HeaderValue,
+    checks_bearer: bool,
+    staff_writes: bool,
+}
+
+/// The checks that come before the method's.
+async fn guard(
+    rules: Rc<Rules>,
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let mut response = match admit(&rules, &req).await {
+        Ok(()) => next.call(req).await?.map_into_boxed_body(),
+        Err(refusal) => req.into_response(refusal.error_response()),
+    };
+    response.headers_mut().insert(header::ALLOW, rules.allow.clone());
+    Ok(response)
+}
+
+async fn admit(rules: &Rules, req: &ServiceRequest) -> Result<(), ApiError> {
+    negotiate::negotiate(req.request())?;
+    if !rules.checks_bearer {
+        return Ok(());
+    }
+    let state = state(req.request())?;
+    if let Some(access) = auth::check(req.headers(), &state.shop.accounts).await? {
+        req.extensions_mut().insert(access);
+    }
+    if rules.staff_writes && !req.method().is_safe() {
+        auth::staff(req.request())?;
+    }
+    Ok(())
+}
+
+/// The state of the application, for code that cannot extract it.
+fn state(req: &HttpRequest) -> Result<&web::Data<AppState>, ApiError> {
+    req.app_data().ok_or_else(|| ApiError::internal().caused_by("the application has no state"))
+}
+
+/// Names the methods in the customary order.
+fn allow(methods: &[Method]) -> HeaderValue {
+    let order = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+    let mut names: Vec<&str> = order.iter().filter(|m| methods.contains(m)).map(Method::as_str).collect();
+    names.push("OPTIONS");
+    HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
+}
+
+fn describe(name: &str) -> HttpResponse {
+    respond::ok(&json!({
+        "name": name,
+        "description": "",
+        "renders": ["application/json"],
+        "parses": ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"],
+    }))
+}
+
+async fn method_not_allowed(req: HttpRequest) -> respond::Answer {
+    let text = format!("Method \"{}\" not allowed.", req.method());
+    Err(ApiError::detail(StatusCode::METHOD_NOT_ALLOWED, text))
+}
+
+/// What is behind no route.
+pub(crate) async fn no_route() -> respond::Answer {
+    Err(ApiError::not_found())
+}
+
+/// The id in the path. One beyond 64 bits becomes one that nothing has, so that the caller's own
+/// "no such …" is said of it.
+///
+/// # Errors
+/// `404` for anything but a number.
+pub(crate) fn path_id(req: &HttpRequest, name: &str) -> Result<i64, ApiError> {
+    parse_id(req.match_info().query(name)).ok_or_else(ApiError::not_found)
+}
+
+/// `[+-] digits`, with blanks around it; full-width digits count.
+fn parse_id(text: &str) -> Option<i64> {
+    let text = text.replace("%2B", "+").replace("%2b", "+");
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let ascii = |c: char| match c {
+        '0'..='9' => Some(c),
+        '\u{ff10}'..='\u{ff19}' => char::from_digit(c as u32 - 0xff10, 10),
+        _ => None,
+    };
+    let digits: String = digits.chars().map(ascii).collect::<Option<_>>()?;
+    if digits.is_empty() {
+        return None;
+    }
+    let id = digits.parse().unwrap_or(i64::MAX);
+    Some(if negative { -id } else { id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_paths_as_documented() {
+        for text in ["1", "+1", "01", "1 ", " 1", "\u{ff11}", "%2B1"] {
+            assert_eq!(parse_id(text), Some(1), "{text}");
+        }
+        assert_eq!(parse_id("-1"), Some(-1));
+        assert_eq!(parse_id("99999999999999999999"), Some(i64::MAX));
+        for text in ["", "abc", "1.0", "1e3", "+", "--1", "1 2"] {
+            assert_eq!(parse_id(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn methods_are_named_in_the_customary_order() {
+        assert_eq!(allow(&[Method::POST]), "POST, OPTIONS");
+        assert_eq!(allow(&[Method::GET, Method::HEAD, Method::POST]), "GET, POST, HEAD, OPTIONS");
+        let all = [Method::DELETE, Method::PATCH, Method::PUT, Method::GET, Method::HEAD];
+        assert_eq!(allow(&all), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS");
+    }
+}

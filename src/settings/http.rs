@@ -1,0 +1,57 @@
+//! What can be set about the edge.
+
+use std::time::Duration;
+
+/// What can be set about the edge; `[http]` and `[rate_limit]` in `config/default.toml`, which also
+/// says the bounds.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Threads that serve requests, at least 1.
+    pub workers: usize,
+    /// Connections open at once, over all workers.
+    pub connections_max: usize,
+    /// Connections waiting to be accepted.
+    pub backlog: u32,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take to send the head of a request.
+    pub request_head_timeout: Duration,
+    /// How long requests under way may take to finish at the end.
+    pub shutdown_timeout: Duration,
+    /// How long the shop reports "not ready" before it stops accepting.
+    pub shutdown_delay: Duration,
+    /// Longest body of an ordinary request, in bytes.
+    pub body_bytes_max: usize,
+    /// Longest body of a product import, in bytes.
+    pub import_bytes_max: u64,
+    /// Browsers' origins that may open a WebSocket, besides the shop's own; `*` allows all.
+    pub allowed_origins: Vec<String>,
+    /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.
+    pub trusted_proxy_hops: usize,
+    /// How much one client may ask for.
+    pub rate_limits: RateLimitSettings,
+    /// Where the counts are shared between nodes; per process without one.
+    pub redis_url: Option<String>,
+}
+
+/// How much one client may ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateLimitSettings {
+    /// Any request, by account or else by address.
+    pub requests: Option<RateLimit>,
+    /// Failed sign-ins and requests for a password reset, by address.
+    pub sign_in_failures: Option<RateLimit>,
+}
+
+/// A rate, and how much may come at once before it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The time that one request uses up.
+    pub interval: Duration,
+    /// How many may come at once; at least 1.
+    pub burst: u32,
+}

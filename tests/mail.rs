@@ -1,0 +1,83 @@
+//! Mail, written to a folder where there is no mail server.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Body, TestApp, eventually};
+
+#[tokio::test]
+async fn an_order_is_confirmed_by_mail_to_its_buyer() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "Lamp of brass", "2.50", 10).await;
+    let order = app.placed(&anna, lamp, 3).await.id();
+    let mail = app.mail_with(&format!("Order {order} confirmed")).await;
+    for part in ["To: anna <anna@example.com>", "Lamp of brass", "7.50", "From: Emporium <shop@localhost>"] {
+        assert!(mail.contains(part), "{part} in {mail}");
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_send_each_confirmation_once() {
+    let app = TestApp::start().await;
+    let second = app.second_node().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "lamp", "2.50", 100).await;
+    let mut orders = Vec::new();
+    for n in 0..10 {
+        let node = if n % 2 == 0 { &*app } else { &second };
+        orders.push(node.placed(&anna, lamp, 1).await.id());
+    }
+    eventually(Duration::from_secs(10), "ten mails", async || (app.mails().len() >= 10).then_some(())).await;
+    // Repeated ones would come now.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mails = app.mails();
+    for order in orders {
+        let subject = format!("Subject: Order {order} confirmed");
+        assert_eq!(mails.iter().filter(|mail| mail.contains(&subject)).count(), 1, "order {order}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_order_is_not_confirmed() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "lamp", "2.50", 1).await;
+    assert_eq!(app.order(&anna, lamp, 2).await.status, 409);
+    let order = app.placed(&anna, lamp, 1).await.id();
+    app.mail_with(&format!("Order {order} confirmed")).await;
+    assert_eq!(app.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_name_cannot_forge_a_header() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let name = "lamp\r\nBcc: evil@example.com\r\n\r\n<script>";
+    let body = json!({"name": name, "price": "1.00", "category": app.category(&staff, "all").await, "stock": 1});
+    let answer = app.post_as(&staff, "/api/products/", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let product = answer.json::<serde_json::Value>().unwrap().id();
+    let order = app.placed(&anna, product, 1).await.id();
+    let mail = app.mail_with(&format!("Order {order} confirmed")).await;
+    let head = mail.split("\r\n\r\n").next().unwrap();
+    assert!(!head.to_lowercase().contains("bcc"), "{head}");
+    assert!(!mail.contains("<script>\r\n</td>") && !mail.contains("<td>lamp\r\nBcc"), "{mail}");
+}
+
+#[tokio::test]
+async fn an_order_is_confirmed_though_the_node_that_took_it_is_gone() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "lamp", "2.50", 10).await;
+    let second = app.second_node().await;
+    let order = second.placed(&anna, lamp, 1).await.id();
+    drop(second);
+    app.mail_with(&format!("Order {order} confirmed")).await;
+}

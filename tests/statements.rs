@@ -1,0 +1,37 @@
+//! Every statement of `sql/` fits the schema.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::harness::TestDatabase;
+
+#[tokio::test]
+async fn every_statement_prepares_against_a_migrated_database() {
+    let database = TestDatabase::create().await;
+    let client = database.client().await;
+    let mut refused = Vec::new();
+    for (name, sql) in emporium_actors::db::all_statements() {
+        if let Err(error) = client.prepare(&sql).await {
+            let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+            refused.push(format!("{name}: {reason}"));
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn every_file_of_sql_is_a_statement_that_some_area_names() {
+    let named: BTreeSet<String> =
+        emporium_actors::db::all_statements().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut there = BTreeSet::new();
+    for area in std::fs::read_dir(&root).unwrap().map(|area| area.unwrap().path()) {
+        if !area.is_dir() || area.ends_with("migrations") {
+            continue;
+        }
+        for file in std::fs::read_dir(area).unwrap().map(|file| file.unwrap().path()) {
+            there.insert(file.strip_prefix(&root).unwrap().display().to_string());
+        }
+    }
+    assert_eq!(named, there);
+}
