@@ -43,7 +43,10 @@ async fn registering_shows_the_stored_form_and_never_the_password() {
     assert_eq!(answer["email"], "Anna@example.com");
     assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
     let login = app.try_log_in("anna", "testpassword").await.expect_json(200);
-    let me = app.send(&Request::get("/api/auth/me/").bearer(login["access"].as_str().unwrap())).await.expect_json(200);
+    let me = app
+        .send(&Request::get("/api/auth/me/").bearer(login["access"].as_str().unwrap()))
+        .await
+        .expect_json(200);
     assert_eq!(me["is_staff"], false);
     assert_eq!(me["id"], answer["id"]);
     assert!(me["date_joined"].as_str().unwrap().ends_with('Z'), "{me}");
@@ -122,7 +125,8 @@ async fn odd_but_valid_names_and_addresses_are_accepted() {
     }
     mismatches.none();
     // Stored in NFKC: the ligature and its two letters are one name.
-    let answer = register(&app, &json!({"username": "fix", "email": "x@example.com", "password": PASSWORD})).await;
+    let answer =
+        register(&app, &json!({"username": "fix", "email": "x@example.com", "password": PASSWORD})).await;
     assert!(answer.expect_json(400)["username"].is_array());
 }
 
@@ -133,7 +137,8 @@ async fn weak_common_and_username_like_passwords_are_refused() {
     for password in ["abc", "password", "12345678", "qwerty123", "marguerite", "margueritE1"] {
         let body = json!({"username": "marguerite", "email": "m@example.com", "password": password});
         let answer = register(&app, &body).await;
-        let refused = answer.status == 400 && answer.json::<Value>().is_ok_and(|found| found["password"].is_array());
+        let refused =
+            answer.status == 400 && answer.json::<Value>().is_ok_and(|found| found["password"].is_array());
         mismatches.check(refused, || format!("{password}: {} {}", answer.status, answer.text()));
     }
     mismatches.none();
@@ -289,7 +294,8 @@ async fn the_authorization_header_is_judged_as_the_reference_does() {
 #[tokio::test]
 async fn a_token_of_another_secret_is_no_token() {
     let app = TestApp::start().await;
-    let other = app.second_node_with(&[("JWT_SECRET", "another secret, just as long as the first one")]).await;
+    let other =
+        app.second_node_with(&[("JWT_SECRET", "another secret, just as long as the first one")]).await;
     let user = app.customer("anna").await;
     other.send(&Request::get("/api/auth/me/").bearer(&user.access)).await.expect_status(401);
     app.get_as(&user, "/api/auth/me/").await.expect_status(200);
@@ -364,7 +370,8 @@ async fn me_can_be_read_and_changed_in_part() {
     let user = app.customer("anna").await;
     app.customer("bert").await;
     app.get("/api/auth/me/").await.expect_status(401);
-    let changed = app.patch_as(&user, "/api/auth/me/", &json!({"email": "new@example.com"})).await.expect_json(200);
+    let changed =
+        app.patch_as(&user, "/api/auth/me/", &json!({"email": "new@example.com"})).await.expect_json(200);
     assert_eq!(changed["email"], "new@example.com");
     assert_eq!(changed["username"], "anna");
     let ignored = json!({"id": 99, "is_staff": true, "date_joined": "2000-01-01T00:00:00Z"});

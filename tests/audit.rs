@@ -16,7 +16,7 @@ async fn the_books_agree_after_a_busy_day_on_two_nodes() {
         products.push(app.product(&staff, &format!("p{n}"), "1.25", 30).await);
     }
     let day = (0..120).map(|n: usize| {
-        let node = if n % 2 == 0 { &*app } else { &second };
+        let node = if n.is_multiple_of(2) { &*app } else { &second };
         let product = products[n % products.len()];
         let (staff, anna) = (&staff, &anna);
         async move {
@@ -48,7 +48,9 @@ async fn the_books_agree_after_a_busy_day_on_two_nodes() {
                     node.patch_as(staff, &path, &json!({"stock": 10 + n})).await.expect_status(200);
                 }
                 _ => {
-                    node.patch_as(staff, &path, &json!({"price": format!("{n}.00")})).await.expect_status(200);
+                    node.patch_as(staff, &path, &json!({"price": format!("{n}.00")}))
+                        .await
+                        .expect_status(200);
                 }
             }
         }
@@ -102,7 +104,8 @@ async fn a_lost_order_line_and_a_lost_stock_row_are_noticed() {
     app.sql(&format!("DELETE FROM stock WHERE product_id = {chair}")).await;
     let audit = app.audit(&staff).await;
     assert_eq!(audit["ok"], json!(false));
-    let named: Vec<&Value> = audit["discrepancies"].as_array().unwrap().iter().map(|found| &found["product"]).collect();
+    let named: Vec<&Value> =
+        audit["discrepancies"].as_array().unwrap().iter().map(|found| &found["product"]).collect();
     assert_eq!(named, [&json!(lamp), &json!(chair)]);
 }
 
@@ -111,9 +114,11 @@ async fn the_database_itself_refuses_a_stock_below_zero() {
     let app = TestApp::start().await;
     let staff = app.staff().await;
     let lamp = app.product(&staff, "lamp", "1.00", 1).await;
-    let (client, connection) = tokio_postgres::connect(app.database_url(), tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) =
+        tokio_postgres::connect(app.database_url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    let refused = client.execute("UPDATE stock SET quantity = quantity - 2 WHERE product_id = $1", &[&lamp]).await;
+    let refused =
+        client.execute("UPDATE stock SET quantity = quantity - 2 WHERE product_id = $1", &[&lamp]).await;
     assert!(refused.is_err());
     app.audit_is_clean(&staff).await;
 }

@@ -98,7 +98,9 @@ async fn every_hostile_body_on_every_endpoint_is_a_4xx() {
             let status = match client.send(&request).await {
                 Ok(answer) => {
                     let is_json = answer.json::<Value>().is_ok();
-                    mismatches.check(is_json, || format!("{method} {path} {kind} {:.30?}: {}", body, answer.text()));
+                    mismatches.check(is_json, || {
+                        format!("{method} {path} {kind} {:.30?}: {}", body, answer.text())
+                    });
                     answer.status
                 }
                 // A body that is too long may be cut off while it is being sent.
@@ -109,7 +111,8 @@ async fn every_hostile_body_on_every_endpoint_is_a_4xx() {
                 Err(error) => panic!("{method} {path} {kind}: {error}"),
             };
             let text = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
-            mismatches.check((400..500).contains(&status), || format!("{method} {path} {kind} {text:?}: {status}"));
+            mismatches
+                .check((400..500).contains(&status), || format!("{method} {path} {kind} {text:?}: {status}"));
         }
     }
     mismatches.none();
@@ -127,19 +130,58 @@ async fn every_hostile_address_is_no_500() {
     let big = "9".repeat(400);
     let mut mismatches = Mismatches::default();
     let mut paths: Vec<String> = [
-        "/api/products/%00/", "/api/products/%ff/", "/api/products/../../etc/passwd", "/api/products/%2e%2e%2f/",
-        "/api/products/'/", "/api/products/1;DROP TABLE users/", "/api/products/1%20OR%201=1/", "/api/products/+1/",
-        "/api/products/01/", "/api/products/1%20/", "/api/products/１/", "//api//products//", "/api/products/1e3/",
-        "/api/products/-9223372036854775808/", "/api/products/9223372036854775808/", "/api/orders/0/", "/api/orders/x/",
-        "/api/orders/9223372036854775807/", "/api/orders/9223372036854775807/history/", "/api/cart/items/x/",
-        "/api/products/?search=%00", "/api/products/?search=%FF", "/api/products/?search=%5C", "/api/products/?search=%25%25%25",
-        "/api/products/?search=%27%22%27", "/api/products/?ordering=%00", "/api/products/?ordering=price,price,-price",
-        "/api/products/?min_price=-1", "/api/products/?min_price=NaN", "/api/products/?max_price=1e400", "/api/products/?min_price=%00",
-        "/api/products/?category=1,,2,", "/api/products/?category=%00", "/api/products/?category=-1", "/api/products/?in_stock=%00",
-        "/api/products/?page_size=1e9", "/api/products/?cursor=%00", "/api/products/?cursor=bnVsbA", "/api/products/?cursor=e30",
-        "/api/products/?cursor=WzEsMiwzXQ", "/api/orders/?cursor=e30", "/api/orders/?cursor=bnVsbA", "/api/orders/?status=%00",
-        "/api/orders/?user=1e3", "/api/orders/?user=%00", "/api/products/?format=xml", "/api/products/?&&&===", "/?%", "/%",
-        "/api/categories/?cursor=%00", "/ws/stock/?products=%00", "/ws/orders/?since=%00",
+        "/api/products/%00/",
+        "/api/products/%ff/",
+        "/api/products/../../etc/passwd",
+        "/api/products/%2e%2e%2f/",
+        "/api/products/'/",
+        "/api/products/1;DROP TABLE users/",
+        "/api/products/1%20OR%201=1/",
+        "/api/products/+1/",
+        "/api/products/01/",
+        "/api/products/1%20/",
+        "/api/products/１/",
+        "//api//products//",
+        "/api/products/1e3/",
+        "/api/products/-9223372036854775808/",
+        "/api/products/9223372036854775808/",
+        "/api/orders/0/",
+        "/api/orders/x/",
+        "/api/orders/9223372036854775807/",
+        "/api/orders/9223372036854775807/history/",
+        "/api/cart/items/x/",
+        "/api/products/?search=%00",
+        "/api/products/?search=%FF",
+        "/api/products/?search=%5C",
+        "/api/products/?search=%25%25%25",
+        "/api/products/?search=%27%22%27",
+        "/api/products/?ordering=%00",
+        "/api/products/?ordering=price,price,-price",
+        "/api/products/?min_price=-1",
+        "/api/products/?min_price=NaN",
+        "/api/products/?max_price=1e400",
+        "/api/products/?min_price=%00",
+        "/api/products/?category=1,,2,",
+        "/api/products/?category=%00",
+        "/api/products/?category=-1",
+        "/api/products/?in_stock=%00",
+        "/api/products/?page_size=1e9",
+        "/api/products/?cursor=%00",
+        "/api/products/?cursor=bnVsbA",
+        "/api/products/?cursor=e30",
+        "/api/products/?cursor=WzEsMiwzXQ",
+        "/api/orders/?cursor=e30",
+        "/api/orders/?cursor=bnVsbA",
+        "/api/orders/?status=%00",
+        "/api/orders/?user=1e3",
+        "/api/orders/?user=%00",
+        "/api/products/?format=xml",
+        "/api/products/?&&&===",
+        "/?%",
+        "/%",
+        "/api/categories/?cursor=%00",
+        "/ws/stock/?products=%00",
+        "/ws/orders/?since=%00",
     ]
     .iter()
     .map(|path| path.replace('１', "%EF%BC%91").replace(' ', "%20"))
@@ -250,7 +292,10 @@ async fn parse_errors_are_told_in_the_words_of_the_reference() {
         app.send(&request.body(kind, body.to_owned())).await
     };
     let detail = async |body: &str| {
-        post("application/json", body).await.expect_json(400)["detail"].as_str().unwrap_or_default().to_owned()
+        post("application/json", body).await.expect_json(400)["detail"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     };
     assert!(detail("{").await.starts_with("JSON parse error - "));
     assert!(detail("{\"name\": NaN}").await.starts_with("JSON parse error - "));
@@ -262,7 +307,10 @@ async fn parse_errors_are_told_in_the_words_of_the_reference() {
         ("5", "Invalid data. Expected a dictionary, but got int."),
         ("true", "Invalid data. Expected a dictionary, but got bool."),
     ] {
-        assert_eq!(post("application/json", body).await.expect_json(400), json!({"non_field_errors": [message]}));
+        assert_eq!(
+            post("application/json", body).await.expect_json(400),
+            json!({"non_field_errors": [message]})
+        );
     }
     let empty = app.send(&Request::post("/api/categories/").bearer(&staff.access)).await;
     assert_eq!(empty.expect_json(400), json!({"name": ["This field is required."]}));

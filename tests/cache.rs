@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -24,17 +25,23 @@ async fn every_read_shows_the_write_before_it(app: &Node, staff: &User, customer
     assert_eq!(shown().await["stock"], json!(20));
     for round in 1..=5 {
         let price = format!("{round}.50");
-        app.patch_as(staff, &path, &json!({"price": price, "name": format!("lamp {round}")})).await.expect_status(200);
+        app.patch_as(staff, &path, &json!({"price": price, "name": format!("lamp {round}")}))
+            .await
+            .expect_status(200);
         assert_eq!(shown().await["price"], json!(price));
         let before = shown().await["stock"].as_i64().unwrap();
         let order = app.placed(customer, lamp, 2).await.id();
         assert_eq!(shown().await["stock"], json!(before - 2));
         app.post_as(customer, &format!("/api/orders/{order}/cancel/"), &json!({})).await.expect_status(200);
         assert_eq!(shown().await["stock"], json!(before));
-        app.post_as(staff, &format!("{path}stock/"), &json!({"delta": -1, "reason": "x"})).await.expect_status(200);
+        app.post_as(staff, &format!("{path}stock/"), &json!({"delta": -1, "reason": "x"}))
+            .await
+            .expect_status(200);
         assert_eq!(shown().await["stock"], json!(before - 1));
         let name = json!(format!("all {round}"));
-        app.patch_as(staff, &format!("/api/categories/{category}/"), &json!({"name": name})).await.expect_status(200);
+        app.patch_as(staff, &format!("/api/categories/{category}/"), &json!({"name": name}))
+            .await
+            .expect_status(200);
         assert_eq!(app.get(&format!("/api/categories/{category}/")).await.expect_json(200)["name"], name);
         assert_eq!(app.get("/api/categories/").await.expect_json(200)[0]["name"], name);
     }
@@ -83,8 +90,9 @@ async fn the_second_node_shows_a_write_within_a_second() {
         second.get(&path).await;
         app.patch_as(&staff, &path, &json!({"stock": stock})).await.expect_status(200);
         eventually(Duration::from_secs(1), "the second node shows it", async || {
-            (second.stock(lamp).await == stock && second.get("/api/products/").await.expect_json(200)[0]["stock"] == json!(stock))
-                .then_some(())
+            (second.stock(lamp).await == stock
+                && second.get("/api/products/").await.expect_json(200)[0]["stock"] == json!(stock))
+            .then_some(())
         })
         .await;
     }
@@ -111,30 +119,49 @@ async fn a_reader_among_many_writers_never_sees_a_stock_come_back() {
     assert_eq!(app.stock(lamp).await, 0);
 }
 
-/// Fills every key of a Redis that holds a text with rubbish, and returns how many.
-async fn spoil(url: &str) -> usize {
-    let mut connection = Resp::open(url);
-    let keys = connection.ask(&["KEYS", "*"]);
-    let mut spoilt = 0;
-    for key in keys {
-        connection.ask(&["SET", &key, "\u{1}rubbish {\"stock\": 999999}", "EX", "60"]);
-        spoilt += 1;
+/// The database of Redis that is spoilt whole, and that no other test uses.
+const SPOILT: &str = "7";
+
+/// Its URL.
+fn spoilt_url() -> String {
+    let url = redis_url();
+    if url.contains("unix:") {
+        format!("{url}?db={SPOILT}")
+    } else {
+        format!("{}/{SPOILT}", url.trim_end_matches('/'))
     }
-    spoilt
 }
 
+/// Fills every key of that database with rubbish, and returns how many there were.
+fn spoil() -> usize {
+    let mut redis = Resp::open();
+    redis.ask(&["SELECT", SPOILT]);
+    let keys = redis.ask(&["KEYS", "*"]);
+    for key in &keys {
+        redis.ask(&["SET", key, "\u{1}rubbish {\"stock\": 999999}", "EX", "60"]);
+    }
+    keys.len()
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
 /// As much of the Redis protocol as spoiling a cache needs.
-struct Resp(TcpStream);
+struct Resp(Box<dyn Stream>);
 
 impl Resp {
-    fn open(url: &str) -> Self {
-        let rest = url.strip_prefix("redis://").expect("a redis:// URL");
-        let (address, database) = rest.split_once('/').unwrap_or((rest, "0"));
-        let stream = TcpStream::connect(address).expect("the Redis of the tests");
-        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        let mut connection = Self(stream);
-        connection.ask(&["SELECT", if database.is_empty() { "0" } else { database }]);
-        connection
+    fn open() -> Self {
+        let url = redis_url();
+        let patience = Some(Duration::from_secs(2));
+        let (scheme, place) = url.split_once("://").expect("a URL of Redis");
+        if scheme.contains("unix") {
+            let stream = UnixStream::connect(place).expect("the Redis of the tests");
+            stream.set_read_timeout(patience).unwrap();
+            return Self(Box::new(stream));
+        }
+        let stream = TcpStream::connect(place.trim_end_matches('/')).expect("the Redis of the tests");
+        stream.set_read_timeout(patience).unwrap();
+        Self(Box::new(stream))
     }
 
     /// Sends a command; the texts of an array answer.
@@ -170,14 +197,14 @@ impl Resp {
 
 #[tokio::test]
 async fn rubbish_in_redis_is_a_miss_and_never_an_answer() {
-    // A database of Redis that no other test uses, since it is spoilt whole.
-    let url = format!("{}/7", redis_url().trim_end_matches('/'));
-    let app = TestApp::start_with(&[("REDIS_URL", &url)]).await;
+    let app = TestApp::start_with(&[("REDIS_URL", &spoilt_url())]).await;
     let second = app.second_node().await;
     let staff = app.staff().await;
     let lamp = app.product(&staff, "lamp", "1.00", 5).await;
     let reads = async |node: &Node| {
-        for path in [format!("/api/products/{lamp}/"), "/api/products/".to_owned(), "/api/categories/".to_owned()] {
+        for path in
+            [format!("/api/products/{lamp}/"), "/api/products/".to_owned(), "/api/categories/".to_owned()]
+        {
             node.get(&path).await.expect_status(200);
         }
         assert_eq!(node.stock(lamp).await, 5);
@@ -185,7 +212,7 @@ async fn rubbish_in_redis_is_a_miss_and_never_an_answer() {
     reads(&app).await;
     let mut spoilt = 0;
     for _ in 0..20 {
-        spoilt += spoil(&url).await;
+        spoilt += spoil();
         reads(&second).await;
         reads(&app).await;
         if spoilt > 0 {
@@ -195,7 +222,7 @@ async fn rubbish_in_redis_is_a_miss_and_never_an_answer() {
     }
     assert!(spoilt > 0, "nothing was ever cached in Redis");
     // A node that has nothing in memory must read what is spoilt.
-    spoil(&url).await;
+    spoil();
     let third = app.second_node().await;
     reads(&third).await;
 }

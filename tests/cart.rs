@@ -90,19 +90,29 @@ async fn quantities_and_products_are_checked() {
     let market = Market::open().await;
     let mut mismatches = Mismatches::default();
     let rows = [
-        json!({}), json!({"product": market.lamp}), json!({"quantity": 1}),
-        json!({"product": market.lamp, "quantity": 0}), json!({"product": market.lamp, "quantity": -1}),
-        json!({"product": market.lamp, "quantity": 1_000_001}), json!({"product": market.lamp, "quantity": 1.5}),
-        json!({"product": market.lamp, "quantity": "x"}), json!({"product": market.lamp, "quantity": null}),
-        json!({"product": market.lamp, "quantity": true}), json!({"product": market.lamp, "quantity": [1]}),
-        json!({"product": 999_999, "quantity": 1}), json!({"product": "x", "quantity": 1}),
-        json!({"product": null, "quantity": 1}), json!({"product": {}, "quantity": 1}),
+        json!({}),
+        json!({"product": market.lamp}),
+        json!({"quantity": 1}),
+        json!({"product": market.lamp, "quantity": 0}),
+        json!({"product": market.lamp, "quantity": -1}),
+        json!({"product": market.lamp, "quantity": 1_000_001}),
+        json!({"product": market.lamp, "quantity": 1.5}),
+        json!({"product": market.lamp, "quantity": "x"}),
+        json!({"product": market.lamp, "quantity": null}),
+        json!({"product": market.lamp, "quantity": true}),
+        json!({"product": market.lamp, "quantity": [1]}),
+        json!({"product": 999_999, "quantity": 1}),
+        json!({"product": "x", "quantity": 1}),
+        json!({"product": null, "quantity": 1}),
+        json!({"product": {}, "quantity": 1}),
         json!({"product": 1e20, "quantity": 1}),
     ];
     for body in rows {
         let answer = market.app.post_as(&market.anna, "/api/cart/items/", &body).await;
         let is_fields = answer.json::<Value>().is_ok_and(|found| found.is_object());
-        mismatches.check(answer.status == 400 && is_fields, || format!("{body}: {} {}", answer.status, answer.text()));
+        mismatches.check(answer.status == 400 && is_fields, || {
+            format!("{body}: {} {}", answer.status, answer.text())
+        });
     }
     mismatches.none();
     assert_eq!(market.cart(&market.anna).await["items"], json!([]));
@@ -120,7 +130,10 @@ async fn a_cart_promises_no_stock_and_no_price() {
     market.app.patch_as(&market.staff, &path, &json!({"price": "3.00", "stock": 4})).await.expect_status(200);
     let cart = market.cart(&market.anna).await;
     let line = &cart["items"][0];
-    assert_eq!((&line["price"], &line["available"], &cart["total_price"]), (&json!("3.00"), &json!(4), &json!("1500.00")));
+    assert_eq!(
+        (&line["price"], &line["available"], &cart["total_price"]),
+        (&json!("3.00"), &json!(4), &json!("1500.00"))
+    );
     market.app.delete_as(&market.staff, &path).await.expect_status(204);
     assert_eq!(market.cart(&market.anna).await["items"], json!([]));
 }
@@ -140,7 +153,10 @@ async fn twenty_additions_at_once_on_two_nodes_are_all_there() {
     let statuses = futures_util::future::join_all(additions).await;
     assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
     assert_eq!(market.cart(&market.anna).await["items"][0]["quantity"], json!(20));
-    assert_eq!(second.get_as(&market.anna, "/api/cart/").await.expect_json(200)["items"][0]["quantity"], json!(20));
+    assert_eq!(
+        second.get_as(&market.anna, "/api/cart/").await.expect_json(200)["items"][0]["quantity"],
+        json!(20)
+    );
 }
 
 #[tokio::test]
@@ -148,7 +164,8 @@ async fn an_addition_repeated_with_its_key_adds_once() {
     let market = Market::open().await;
     let add = async |quantity: i64| {
         let body = json!({"product": market.lamp, "quantity": quantity});
-        let request = Request::post("/api/cart/items/").bearer(&market.anna.access).header("idempotency-key", "k");
+        let request =
+            Request::post("/api/cart/items/").bearer(&market.anna.access).header("idempotency-key", "k");
         market.app.send(&request.json(&body)).await
     };
     let first = add(2).await;

@@ -105,7 +105,12 @@ fn a_shared_database_needs_a_secret() {
 #[test]
 fn an_unreachable_database_is_said_without_its_password() {
     let variables = [("DATABASE_URL", "postgres://shop:hunter2@127.0.0.1:1/shop")];
-    for arguments in [&["audit"][..], &["migrate"], &["serve"], &["create-admin", "--username", "a", "--email", "a@example.com"]] {
+    for arguments in [
+        &["audit"][..],
+        &["migrate"],
+        &["serve"],
+        &["create-admin", "--username", "a", "--email", "a@example.com"],
+    ] {
         let output = emporium(arguments, &variables);
         fails(&output, 1, &["127.0.0.1:1"]);
         assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
@@ -126,7 +131,8 @@ async fn a_database_without_tables_is_migrated_once_and_audited_only_then() {
     let database = TestDatabase::empty().await;
     let variables = [("DATABASE_URL", database.url())];
     fails(&emporium_beside(&["audit"], &variables).await, 1, &["migrate"]);
-    let (first, second) = tokio::join!(emporium_beside(&["migrate"], &variables), emporium_beside(&["migrate"], &variables));
+    let (first, second) =
+        tokio::join!(emporium_beside(&["migrate"], &variables), emporium_beside(&["migrate"], &variables));
     assert!(first.status.success(), "{}", text(&first.stderr));
     assert!(second.status.success(), "{}", text(&second.stderr));
     let told = format!("{}{}", text(&first.stdout), text(&second.stdout));
@@ -143,7 +149,8 @@ async fn the_first_staff_account_is_made_on_the_command_line() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     assert!(!text(&made.stdout).contains("correct horse battery"), "a given password is not shown");
     let login = app.try_log_in("ada", "correct horse battery").await.expect_json(200);
-    let request = emporium::loadtest::client::Request::get("/api/auth/me/").bearer(login["access"].as_str().unwrap());
+    let request =
+        emporium::loadtest::client::Request::get("/api/auth/me/").bearer(login["access"].as_str().unwrap());
     assert_eq!(app.send(&request).await.expect_json(200)["is_staff"], json!(true));
     fails(&emporium_beside(&make, &variables).await, 1, &["username"]);
     let weak = [("DATABASE_URL", app.database_url()), ("ADMIN_PASSWORD", "12345678")];
@@ -152,7 +159,8 @@ async fn the_first_staff_account_is_made_on_the_command_line() {
     app.try_log_in("eve", "12345678").await.expect_status(401);
     let generated = emporium_beside(&other, &[("DATABASE_URL", app.database_url())]).await;
     let shown = text(&generated.stdout);
-    let password = shown.lines().find_map(|line| line.strip_prefix("password: ")).expect("a generated password");
+    let password =
+        shown.lines().find_map(|line| line.strip_prefix("password: ")).expect("a generated password");
     let password = password.split_whitespace().next().unwrap();
     app.try_log_in("eve", password).await.expect_status(200);
 }
@@ -164,13 +172,23 @@ async fn an_import_is_all_or_nothing_and_names_every_bad_line() {
     let folder = Folder::new();
     let variables = [("DATABASE_URL", app.database_url())];
     let head = "sku,name,description,category,price,stock\n";
-    let bad = file_with(&folder, "bad.csv", &format!("{head}A,Apple,,Fruit,1.50,10\nB,,,Fruit,1.00,1\nC,Cherry,,Fruit,1.999,1\nD,Date,,Fruit,1.00,-1\nE,Elder\n"));
+    let bad = file_with(
+        &folder,
+        "bad.csv",
+        &format!(
+            "{head}A,Apple,,Fruit,1.50,10\nB,,,Fruit,1.00,1\nC,Cherry,,Fruit,1.999,1\nD,Date,,Fruit,1.00,-1\nE,Elder\n"
+        ),
+    );
     let output = emporium_beside(&["import", &bad], &variables).await;
     fails(&output, 1, &["line 3", "line 4", "line 5", "line 6", "bad.csv"]);
     assert_eq!(app.get("/api/products/").await.expect_json(200), json!([]));
     assert_eq!(app.get("/api/categories/").await.expect_json(200), json!([]));
 
-    let good = file_with(&folder, "good.csv", &format!("{head}A,Apple,,Fruit,1.50,10\nB,\"Bread, white\",fresh,Bakery,2.00,5\n"));
+    let good = file_with(
+        &folder,
+        "good.csv",
+        &format!("{head}A,Apple,,Fruit,1.50,10\nB,\"Bread, white\",fresh,Bakery,2.00,5\n"),
+    );
     for told in ["2 new", "2 unchanged"] {
         let output = emporium_beside(&["import", &good], &variables).await;
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -178,7 +196,10 @@ async fn an_import_is_all_or_nothing_and_names_every_bad_line() {
     }
     let products = app.get("/api/products/?ordering=name").await.expect_json(200);
     assert_eq!(products.ids().len(), 2);
-    assert_eq!((&products[1]["name"], &products[1]["description"]), (&json!("Bread, white"), &json!("fresh")));
+    assert_eq!(
+        (&products[1]["name"], &products[1]["description"]),
+        (&json!("Bread, white"), &json!("fresh"))
+    );
     app.audit_is_clean(&staff).await;
 }
 
@@ -191,7 +212,9 @@ async fn a_file_that_cannot_be_read_is_named() {
     fails(&emporium_beside(&["import", &missing], &variables).await, 1, &["missing.csv"]);
     let directory = folder.path().display().to_string();
     fails(&emporium_beside(&["import", &directory], &variables).await, 1, &[&directory]);
-    for (name, content) in [("empty.csv", ""), ("other.csv", "a,b,c\n1,2,3\n"), ("binary.csv", "\u{0}\u{1}\u{2}\n")] {
+    for (name, content) in
+        [("empty.csv", ""), ("other.csv", "a,b,c\n1,2,3\n"), ("binary.csv", "\u{0}\u{1}\u{2}\n")]
+    {
         let file = file_with(&folder, name, content);
         fails(&emporium_beside(&["import", &file], &variables).await, 1, &[name]);
     }
@@ -226,7 +249,9 @@ async fn a_replay_confirms_a_sound_shop_and_not_a_spoilt_one() {
     let mut orders = "placed_at,invoice,customer,sku,quantity,unit_price\n".to_owned();
     for n in 0..10 {
         let customer = if n % 3 == 0 { format!("guest-{n}") } else { (n % 2).to_string() };
-        orders.push_str(&format!("2010-12-01 08:26:00,{n},{customer},A,2,1.00\n2010-12-01 08:26:00,{n},{customer},A,1,1.00\n"));
+        orders.push_str(&format!(
+            "2010-12-01 08:26:00,{n},{customer},A,2,1.00\n2010-12-01 08:26:00,{n},{customer},A,1,1.00\n"
+        ));
         if n % 2 == 0 {
             orders.push_str(&format!("2010-12-01 08:26:00,{n},{customer},B,1,1.00\n"));
         }
@@ -234,7 +259,19 @@ async fn a_replay_confirms_a_sound_shop_and_not_a_spoilt_one() {
     let file = file_with(&folder, "orders.csv", &orders);
     let json_file = folder.path().join("out.json").display().to_string();
     let url = app.target.to_string();
-    let arguments = ["loadtest", "replay", &file, "--url", &url, "--clients", "4", "--staff", "boss", "--json", &json_file];
+    let arguments = [
+        "loadtest",
+        "replay",
+        &file,
+        "--url",
+        &url,
+        "--clients",
+        "4",
+        "--staff",
+        "boss",
+        "--json",
+        &json_file,
+    ];
     let password = [("ADMIN_PASSWORD", "correct horse battery")];
     let output = emporium_beside(&arguments, &password).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -251,4 +288,31 @@ async fn a_replay_confirms_a_sound_shop_and_not_a_spoilt_one() {
     fails(&emporium_beside(&missing, &password).await, 2, &["no-such-file.csv"]);
     let wrong = [("ADMIN_PASSWORD", "not the password")];
     fails(&emporium_beside(&arguments, &wrong).await, 2, &["sign in"]);
+}
+
+#[tokio::test]
+async fn a_replay_finds_out_a_shop_that_loses_count_while_it_sells() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let category = app.category(&staff, "all").await;
+    let body = json!({"name": "A", "sku": "A", "price": "1.00", "category": category, "stock": 30});
+    app.post_as(&staff, "/api/products/", &body).await.expect_status(201);
+    app.sql(
+        "CREATE FUNCTION lose_count() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN NEW.quantity := NEW.quantity + 1; RETURN NEW; END';
+         CREATE TRIGGER lose_count BEFORE UPDATE ON stock FOR EACH ROW EXECUTE FUNCTION lose_count()",
+    )
+    .await;
+    let folder = Folder::new();
+    let head = "placed_at,invoice,customer,sku,quantity,unit_price\n";
+    let file = file_with(&folder, "orders.csv", &format!("{head}t,1,17,A,2,1.00\nt,2,18,A,3,1.00\n"));
+    let url = app.target.to_string();
+    let arguments = ["loadtest", "replay", &file, "--url", &url, "--staff", "boss"];
+    let output = emporium_beside(&arguments, &[("ADMIN_PASSWORD", "correct horse battery")]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("BROKEN") && told.contains("1 products differ") && told.contains("audit names 1"),
+        "{told}"
+    );
 }

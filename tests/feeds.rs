@@ -60,20 +60,41 @@ async fn the_order_feed_tells_every_step_in_commit_order() {
     assert_eq!(ready["type"], "ready");
     let order = market.app.placed(&market.anna, market.lamp, 2).await;
     let cancelled = market.app.placed(&market.anna, market.lamp, 1).await.id();
-    for (id, step) in [(order.id(), "pay"), (order.id(), "ship"), (cancelled, "cancel"), (order.id(), "deliver"), (order.id(), "refund")] {
-        market.app.post_as(&market.staff, &format!("/api/orders/{id}/{step}/"), &json!({})).await.expect_status(200);
+    for (id, step) in [
+        (order.id(), "pay"),
+        (order.id(), "ship"),
+        (cancelled, "cancel"),
+        (order.id(), "deliver"),
+        (order.id(), "refund"),
+    ] {
+        market
+            .app
+            .post_as(&market.staff, &format!("/api/orders/{id}/{step}/"), &json!({}))
+            .await
+            .expect_status(200);
     }
     let events = order_events_until(&mut feed, order.id(), "refunded").await;
     let told: Vec<(i64, &str, &str)> = events
         .iter()
-        .map(|event| (event["order"].as_i64().unwrap(), event["event"].as_str().unwrap(), event["status"].as_str().unwrap()))
+        .map(|event| {
+            (
+                event["order"].as_i64().unwrap(),
+                event["event"].as_str().unwrap(),
+                event["status"].as_str().unwrap(),
+            )
+        })
         .collect();
     let (a, b) = (order.id(), cancelled);
     assert_eq!(
         told,
         [
-            (a, "placed", "pending"), (b, "placed", "pending"), (a, "paid", "paid"), (a, "shipped", "shipped"),
-            (b, "cancelled", "cancelled"), (a, "delivered", "delivered"), (a, "refunded", "refunded"),
+            (a, "placed", "pending"),
+            (b, "placed", "pending"),
+            (a, "paid", "paid"),
+            (a, "shipped", "shipped"),
+            (b, "cancelled", "cancelled"),
+            (a, "delivered", "delivered"),
+            (a, "refunded", "refunded"),
         ]
     );
     assert!(grows(&events) && seq(&events[0]) > seq(&ready), "{events:?}");
@@ -116,7 +137,10 @@ async fn every_order_of_two_busy_nodes_is_told_once_and_in_order_on_both() {
             events.push(feed.next_of("order").await);
         }
         assert!(grows(&events));
-        assert_eq!(events.iter().map(|event| event["order"].as_i64().unwrap()).collect::<HashSet<_>>(), placed);
+        assert_eq!(
+            events.iter().map(|event| event["order"].as_i64().unwrap()).collect::<HashSet<_>>(),
+            placed
+        );
         told.push(events);
     }
     assert_eq!(told[0], told[1]);
@@ -193,13 +217,19 @@ async fn the_stock_feed_shows_what_there_is_and_then_what_changes() {
     market.correct(other, 5).await;
     market.app.placed(&market.anna, market.lamp, 3).await;
     let change = feed.next().await;
-    assert_eq!((&change["type"], &change["product"], &change["stock"]), (&json!("stock"), &json!(market.lamp), &json!(97)));
+    assert_eq!(
+        (&change["type"], &change["product"], &change["stock"]),
+        (&json!("stock"), &json!(market.lamp), &json!(97))
+    );
     assert_eq!(change["price"], "2.50");
     assert!(change["at"].is_string() && seq(&change) > seq(&snapshot));
     let path = format!("/api/products/{chair}/");
     market.app.patch_as(&market.staff, &path, &json!({"price": "41.00"})).await.expect_status(200);
     let change = feed.next().await;
-    assert_eq!((&change["product"], &change["price"], &change["stock"]), (&json!(chair), &json!("41.00"), &json!(7)));
+    assert_eq!(
+        (&change["product"], &change["price"], &change["stock"]),
+        (&json!(chair), &json!("41.00"), &json!(7))
+    );
     market.app.delete_as(&market.staff, &path).await.expect_status(204);
     let removed = feed.next().await;
     assert_eq!((&removed["type"], &removed["product"]), (&json!("removed"), &json!(chair)));
@@ -212,7 +242,10 @@ async fn a_category_feed_and_the_whole_feed_see_their_products() {
     let chair = market.app.product_in(&market.staff, category, "chair", "40.00", 7).await;
     let mut of_category = market.app.socket(&format!("/ws/stock/?category={category}")).await;
     let mut all = market.app.socket("/ws/stock/?all=true").await;
-    assert_eq!(of_category.next_of("snapshot").await["products"], json!([{"product": chair, "stock": 7, "price": "40.00"}]));
+    assert_eq!(
+        of_category.next_of("snapshot").await["products"],
+        json!([{"product": chair, "stock": 7, "price": "40.00"}])
+    );
     assert_eq!(all.next().await["type"], "ready");
     market.correct(market.lamp, 1).await;
     market.correct(chair, 1).await;
@@ -259,10 +292,14 @@ async fn products_are_added_to_and_taken_from_an_open_feed() {
     feed.next_of("snapshot").await;
     feed.send(&json!({"type": "subscribe", "products": [chair]})).await;
     let subscribed = feed.next_of("subscribed").await;
-    let mut products: Vec<i64> = subscribed["products"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
+    let mut products: Vec<i64> =
+        subscribed["products"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
     products.sort_unstable();
     assert!(products == [chair] || products == [market.lamp, chair], "{subscribed}");
-    assert_eq!(feed.next_of("snapshot").await["products"], json!([{"product": chair, "stock": 7, "price": "40.00"}]));
+    assert_eq!(
+        feed.next_of("snapshot").await["products"],
+        json!([{"product": chair, "stock": 7, "price": "40.00"}])
+    );
     market.correct(chair, 1).await;
     assert_eq!(feed.next_of("stock").await["product"], json!(chair));
     feed.send(&json!({"type": "unsubscribe", "products": [market.lamp]})).await;
@@ -294,9 +331,20 @@ async fn unknown_messages_are_answered_and_the_socket_stays_open() {
     let mut feed = market.app.socket(&format!("/ws/stock/?products={}", market.lamp)).await;
     feed.next_of("snapshot").await;
     let many: Vec<i64> = (0..1001).collect();
-    for text in ["", "{", "[]", "null", "\"x\"", "{}", r#"{"type":"nonsense"}"#, r#"{"type":7}"#,
-        r#"{"type":"subscribe"}"#, r#"{"type":"subscribe","products":"all"}"#, r#"{"type":"resume","since":"x"}"#,
-        r#"{"type":"auth","access":5}"#] {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"x\"",
+        "{}",
+        r#"{"type":"nonsense"}"#,
+        r#"{"type":7}"#,
+        r#"{"type":"subscribe"}"#,
+        r#"{"type":"subscribe","products":"all"}"#,
+        r#"{"type":"resume","since":"x"}"#,
+        r#"{"type":"auth","access":5}"#,
+    ] {
         feed.send_text(text).await;
         let answer = feed.next_of("error").await;
         assert!(answer["detail"].is_string(), "{text}: {answer}");
@@ -312,7 +360,8 @@ async fn a_feed_is_opened_in_three_ways_and_not_without_a_token() {
     let market = Market::open().await;
     market.app.socket_as(&market.anna, "/ws/orders/").await.next_of("ready").await;
     let pair = format!("bearer, {}", market.anna.access);
-    let mut browser = market.app.try_socket("/ws/orders/", &[("sec-websocket-protocol", &pair)]).await.expect("open");
+    let mut browser =
+        market.app.try_socket("/ws/orders/", &[("sec-websocket-protocol", &pair)]).await.expect("open");
     browser.next_of("ready").await;
     let mut late = market.app.socket("/ws/orders/").await;
     late.send(&json!({"type": "auth", "access": market.anna.access})).await;
@@ -372,8 +421,13 @@ async fn a_browsers_origin_must_be_on_the_list() {
 async fn a_bad_feed_request_is_refused_before_the_upgrade() {
     let app = TestApp::start().await;
     let many = (0..1001).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    for path in ["/ws/stock/?products=x", "/ws/stock/?category=x", "/ws/stock/?all=true&since=x", "/ws/stock/?all=true&since=-1",
-        &format!("/ws/stock/?products={many}")] {
+    for path in [
+        "/ws/stock/?products=x",
+        "/ws/stock/?category=x",
+        "/ws/stock/?all=true&since=x",
+        "/ws/stock/?all=true&since=-1",
+        &format!("/ws/stock/?products={many}"),
+    ] {
         let status = app.try_socket(path, &[]).await.err();
         assert_eq!(status, Some(400), "{path:.60}");
     }

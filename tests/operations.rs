@@ -71,7 +71,7 @@ async fn every_answer_carries_a_request_id_and_a_sane_one_is_kept() {
     let (a, b) = (of(Request::get("/api/products/")).await, of(Request::get("/nowhere/")).await);
     assert_ne!(a, b);
     assert_eq!(of(Request::get("/api/products/").header("x-request-id", "caller-7")).await, "caller-7");
-    for odd in ["a b", "<script>", &"x".repeat(1000)] {
+    for odd in ["a b", "\u{e9}", &"x".repeat(1000)] {
         assert_ne!(of(Request::get("/api/products/").header("x-request-id", odd)).await, odd);
     }
 }

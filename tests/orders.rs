@@ -70,11 +70,17 @@ async fn the_cart_becomes_an_order_and_is_empty() {
     market.fill_cart(chair, 1).await;
     let answer = market.app.post_as(&market.anna, "/api/orders/", &json!({})).await;
     let order = answer.expect_json(201);
-    assert_eq!((&order["total_price"], &order["status"], &order["is_paid"]), (&json!("50.00"), &json!("pending"), &json!(false)));
+    assert_eq!(
+        (&order["total_price"], &order["status"], &order["is_paid"]),
+        (&json!("50.00"), &json!("pending"), &json!(false))
+    );
     assert_eq!(order["user"], json!(market.anna.id));
     let line = &order["items"][0];
     assert_eq!((&line["product"], &line["name"]), (&json!(lamp), &json!("lamp")));
-    assert_eq!((&line["quantity"], &line["price"], &line["subtotal"]), (&json!(4), &json!("2.50"), &json!("10.00")));
+    assert_eq!(
+        (&line["quantity"], &line["price"], &line["subtotal"]),
+        (&json!(4), &json!("2.50"), &json!("10.00"))
+    );
     let mut keys: Vec<&String> = order.as_object().unwrap().keys().collect();
     keys.sort();
     let expected =
@@ -124,9 +130,15 @@ async fn twenty_buyers_of_ten_units_on_two_nodes_get_ten_orders() {
     });
     let answers = join_all(buyers).await;
     let statuses = statuses(&answers);
-    assert_eq!((statuses.iter().filter(|s| **s == 201).count(), statuses.iter().filter(|s| **s == 409).count()), (10, 10));
-    let ids: HashSet<i64> =
-        answers.iter().filter(|answer| answer.status == 201).map(|answer| answer.expect_json(201).id()).collect();
+    assert_eq!(
+        (statuses.iter().filter(|s| **s == 201).count(), statuses.iter().filter(|s| **s == 409).count()),
+        (10, 10)
+    );
+    let ids: HashSet<i64> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .map(|answer| answer.expect_json(201).id())
+        .collect();
     assert_eq!(ids.len(), 10);
     eventually(Duration::from_secs(1), "both nodes show nothing left", async || {
         (market.app.stock(lamp).await == 0 && second.stock(lamp).await == 0).then_some(())
@@ -181,7 +193,10 @@ async fn a_checkout_double_clicked_on_two_nodes_is_one_order() {
             second.post_as(&market.anna, "/api/orders/", &body)
         );
         assert_eq!(statuses(&[a.clone(), b.clone()]), [201, 400], "{} {}", a.text(), b.text());
-        assert_eq!(market.app.get_as(&market.staff, "/api/orders/").await.expect_json(200).ids().len(), round);
+        assert_eq!(
+            market.app.get_as(&market.staff, "/api/orders/").await.expect_json(200).ids().len(),
+            round
+        );
     }
     market.is_sound().await;
 }
@@ -209,23 +224,42 @@ async fn a_bad_order_is_a_400_that_takes_nothing() {
     let lamp = market.product("lamp", "2.50", 10).await;
     let gone = market.product("gone", "2.50", 10).await;
     market.app.delete_as(&market.staff, &format!("/api/products/{gone}/")).await.expect_status(204);
-    let line = |product: Value, quantity: Value| json!({"items": [{"product": product, "quantity": quantity}]});
+    let line =
+        |product: Value, quantity: Value| json!({"items": [{"product": product, "quantity": quantity}]});
     let mut mismatches = Mismatches::default();
     let too_many: Vec<(i64, i64)> = (0..1001).map(|n| (lamp + n, 1)).collect();
     for body in [
-        json!({"items": []}), json!({"items": null}), json!({"items": {}}), json!({"items": "x"}), json!({"items": [1]}),
-        json!({"items": [{}]}), json!({"items": [null]}),
-        line(json!(lamp), json!(0)), line(json!(lamp), json!(-1)), line(json!(lamp), json!(1_000_001)),
-        line(json!(lamp), json!(1.5)), line(json!(lamp), json!("x")), line(json!(lamp), json!(null)),
-        line(json!(lamp), json!(true)), line(json!(lamp), json!(9_000_000_000_000_000_000_i64)),
-        line(json!("x"), json!(1)), line(json!(null), json!(1)), line(json!([]), json!(1)), line(json!(1e300), json!(1)),
-        line(json!(999_999), json!(1)), line(json!(gone), json!(1)), line(json!(-5), json!(1)),
-        order_of(&[(lamp, 1), (gone, 1)]), order_of(&[(lamp, 600_000), (lamp, 600_000)]), order_of(&too_many),
+        json!({"items": []}),
+        json!({"items": null}),
+        json!({"items": {}}),
+        json!({"items": "x"}),
+        json!({"items": [1]}),
+        json!({"items": [{}]}),
+        json!({"items": [null]}),
+        line(json!(lamp), json!(0)),
+        line(json!(lamp), json!(-1)),
+        line(json!(lamp), json!(1_000_001)),
+        line(json!(lamp), json!(1.5)),
+        line(json!(lamp), json!("x")),
+        line(json!(lamp), json!(null)),
+        line(json!(lamp), json!(true)),
+        line(json!(lamp), json!(9_000_000_000_000_000_000_i64)),
+        line(json!("x"), json!(1)),
+        line(json!(null), json!(1)),
+        line(json!([]), json!(1)),
+        line(json!(1e300), json!(1)),
+        line(json!(999_999), json!(1)),
+        line(json!(gone), json!(1)),
+        line(json!(-5), json!(1)),
+        order_of(&[(lamp, 1), (gone, 1)]),
+        order_of(&[(lamp, 600_000), (lamp, 600_000)]),
+        order_of(&too_many),
         json!({"items": [{"product": lamp, "quantity": 1}], "expected_total": "abc"}),
     ] {
         let answer = market.app.post_as(&market.anna, "/api/orders/", &body).await;
         let holds = answer.status == 400 && answer.json::<Value>().is_ok_and(|found| found.is_object());
-        mismatches.check(holds, || format!("{:.90}: {} {:.200}", body.to_string(), answer.status, answer.text()));
+        mismatches
+            .check(holds, || format!("{:.90}: {} {:.200}", body.to_string(), answer.status, answer.text()));
     }
     mismatches.none();
     for unknown in [999_999, gone] {
@@ -247,7 +281,11 @@ async fn a_total_beyond_the_contract_is_refused_and_the_largest_is_exact() {
     // 10,000 of the dearest is 999,999,999,900.00; 99.99 more is the most there may be.
     let most = order_of(&[(dear, 10_000), (cents, 1)]);
     market.app.post_as(&market.anna, "/api/orders/", &order_of(&[(dear, 10_001)])).await.expect_status(400);
-    market.app.post_as(&market.anna, "/api/orders/", &order_of(&[(dear, 1_000_000)])).await.expect_status(400);
+    market
+        .app
+        .post_as(&market.anna, "/api/orders/", &order_of(&[(dear, 1_000_000)]))
+        .await
+        .expect_status(400);
     assert_eq!(market.app.stock(dear).await, 2_000_000);
     let order = market.app.post_as(&market.anna, "/api/orders/", &most).await.expect_json(201);
     assert_eq!(order["total_price"], "999999999999.99");
@@ -270,7 +308,11 @@ async fn an_expected_total_guards_against_a_changed_price() {
     assert_eq!(market.app.stock(lamp).await, 10);
     let order = market.app.post_as(&market.anna, "/api/orders/", &expecting("6.00")).await.expect_json(201);
     // A later change of price is none of the order's.
-    market.app.patch_as(&market.staff, &path, &json!({"price": "9.00", "name": "lantern"})).await.expect_status(200);
+    market
+        .app
+        .patch_as(&market.staff, &path, &json!({"price": "9.00", "name": "lantern"}))
+        .await
+        .expect_status(200);
     assert_eq!(market.order_of(&market.anna, order.id()).await, order);
 }
 
@@ -282,7 +324,10 @@ async fn a_repeated_order_with_one_key_is_one_order() {
     let first = order_with_key(&market.app, &market.anna, "k-1", &body).await;
     let again = order_with_key(&market.app, &market.anna, "k-1", &body).await;
     assert_eq!(first.expect_json(201), again.expect_json(201));
-    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), (None, Some("true")));
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
     let other = order_with_key(&market.app, &market.anna, "k-1", &order_of(&[(lamp, 3)])).await;
     assert!(other.expect_json(422)["detail"].is_string());
     // The key is another user's own, and another path's.
@@ -335,7 +380,10 @@ async fn twins_with_one_key_at_once_on_two_nodes_are_one_order() {
         let new = answers.iter().filter(|answer| answer.header("idempotency-replayed").is_none()).count();
         assert_eq!(new, 1, "one of the answers is the first");
     }
-    eventually(Duration::from_secs(1), "five were sold", async || (market.app.stock(lamp).await == 95).then_some(())).await;
+    eventually(Duration::from_secs(1), "five were sold", async || {
+        (market.app.stock(lamp).await == 95).then_some(())
+    })
+    .await;
     market.is_sound().await;
 }
 
@@ -373,11 +421,16 @@ async fn orders_move_along_the_arrows_and_no_others() {
                 market.push(order, earlier).await.expect_status(200);
             }
             let before = market.order_of(&market.anna, order).await;
-            assert_eq!((&before["status"], &before["is_paid"]), (&json!(status), &json!(["paid", "shipped", "delivered"].contains(&status))));
+            assert_eq!(
+                (&before["status"], &before["is_paid"]),
+                (&json!(status), &json!(["paid", "shipped", "delivered"].contains(&status)))
+            );
             let answer = market.push(order, step).await;
             let after = market.order_of(&market.anna, order).await;
             let holds = if allowed.contains(&step) {
-                answer.status == 200 && answer.json::<Value>().is_ok_and(|shown| shown == after) && after != before
+                answer.status == 200
+                    && answer.json::<Value>().is_ok_and(|shown| shown == after)
+                    && after != before
             } else {
                 answer.status == 409
                     && answer.json::<Value>().is_ok_and(|found| found["code"] == "invalid_transition")
@@ -470,11 +523,15 @@ async fn a_move_repeated_with_its_key_gets_its_answer_again() {
     let lamp = market.product("lamp", "2.50", 10).await;
     let order = market.app.placed(&market.anna, lamp, 3).await.id();
     let path = format!("/api/orders/{order}/cancel/");
-    let request = Request::post(&path).bearer(&market.anna.access).header("idempotency-key", "k").json(&json!({}));
+    let request =
+        Request::post(&path).bearer(&market.anna.access).header("idempotency-key", "k").json(&json!({}));
     let first = market.app.send(&request).await;
     let again = market.app.send(&request).await;
     assert_eq!(first.expect_json(200), again.expect_json(200));
-    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), (None, Some("true")));
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
     assert_eq!(market.app.stock(lamp).await, 10);
 }
 
@@ -557,7 +614,10 @@ async fn pages_of_orders_give_each_once() {
         market.app.placed(&market.anna, lamp, 1).await;
     }
     // Orders of one moment, too.
-    market.app.sql("UPDATE orders SET created_at = (SELECT min(created_at) FROM orders) WHERE id % 2 = 0").await;
+    market
+        .app
+        .sql("UPDATE orders SET created_at = (SELECT min(created_at) FROM orders) WHERE id % 2 = 0")
+        .await;
     let whole = market.app.get_as(&market.anna, "/api/orders/").await.expect_json(200).ids();
     assert_eq!(whole.len(), 7);
     for size in [1, 2, 3, 7] {
@@ -591,7 +651,8 @@ async fn an_order_keeps_its_history() {
         .collect();
     let boss = market.staff.id;
     assert_eq!(steps, [("placed", market.anna.id), ("paid", boss), ("shipped", boss), ("refunded", boss)]);
-    let times: Vec<&str> = history.as_array().unwrap().iter().map(|step| step["at"].as_str().unwrap()).collect();
+    let times: Vec<&str> =
+        history.as_array().unwrap().iter().map(|step| step["at"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
 

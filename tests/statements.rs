@@ -12,7 +12,8 @@ async fn every_statement_prepares_against_a_migrated_database() {
     let mut refused = Vec::new();
     for (name, sql) in emporium_actors::db::all_statements() {
         if let Err(error) = client.prepare(&sql).await {
-            let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+            let reason =
+                error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
             refused.push(format!("{name}: {reason}"));
         }
     }

@@ -90,7 +90,7 @@ impl Shop {
         let accounts = Accounts::start(db.clone(), announcer.clone(), book, settings.accounts).await?;
         let inventory = InventoryActor::launch(&database, announcer.clone(), settings.inventory)?;
         let orders = OrderActor::launch(db.clone(), inventory.clone(), settings.orders);
-        let carts = Carts::new(db.clone(), orders.clone(), settings.carts);
+        let carts = Carts::new(db.clone(), orders.clone(), &settings.carts);
         let catalog = Catalog::new(db.clone(), announcer, cache, inventory.clone());
         let mailer = match settings.mailer {
             Some(settings) => Some(MailerActor::launch(db.clone(), &feed, settings).map_err(StartError::Mail)?),

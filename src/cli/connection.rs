@@ -37,6 +37,22 @@ impl Connection {
         }
     }
 
+    /// Connects; an interruption takes effect once that is done, so that a private Postgres which
+    /// has just been started is stopped again. The inner error is the exit code then.
+    pub(super) async fn open_unless(
+        settings: &Settings,
+        interrupted: &mut Interruption,
+    ) -> Result<Result<Self, ExitCode>, CliError> {
+        let mut opening = std::pin::pin!(Self::open(settings));
+        tokio::select! {
+            connection = &mut opening => connection.map(Ok),
+            code = interrupted.wait() => {
+                opening.await?.close().await;
+                Ok(Err(code))
+            }
+        }
+    }
+
     /// Refuses a database that lacks migrations; the private one, which is nobody else's to look
     /// after, is migrated instead.
     pub(super) async fn require_migrated(&self) -> Result<(), CliError> {
@@ -69,9 +85,9 @@ pub(super) async fn connected(
     work: impl AsyncFnOnce(&Connection) -> Result<ExitCode, CliError>,
 ) -> Result<ExitCode, CliError> {
     let mut interrupted = Interruption::listen()?;
-    let connection = tokio::select! {
-        connection = Connection::open(settings) => connection?,
-        code = interrupted.wait() => return Ok(code),
+    let connection = match Connection::open_unless(settings, &mut interrupted).await? {
+        Ok(connection) => connection,
+        Err(code) => return Ok(code),
     };
     let result = tokio::select! {
         result = work(&connection) => result,

@@ -34,9 +34,9 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> Result<ExitCode, Cl
     let mut interrupted = Interruption::listen()?;
     // What is wrong with the settings is said before a database is touched.
     settings.shop_of_a_node()?;
-    let connection = tokio::select! {
-        connection = Connection::open(settings) => connection?,
-        code = interrupted.wait() => return Ok(code),
+    let connection = match Connection::open_unless(settings, &mut interrupted).await? {
+        Ok(connection) => connection,
+        Err(code) => return Ok(code),
     };
     let result = open(args, settings, &connection, &mut interrupted).await;
     connection.close().await;

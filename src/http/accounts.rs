@@ -1,8 +1,10 @@
 //! Accounts: registration, sign-in, sessions.
 
-use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::HttpRequest;
-use emporium_actors::accounts::{AccountError, Draft, NewAccount, TokenFault, Username};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use emporium_actors::accounts::{AccountError, Draft, NewAccount, TokenFault, User, Username};
+use emporium_actors::types::UserId;
+use serde::Serialize;
 use serde_json::json;
 
 use super::AppState;
@@ -17,7 +19,10 @@ use super::respond::{self, Answer};
 pub(crate) fn routes(cfg: &mut ServiceConfig) {
     Resource::new("Register", "/api/auth/register/").ignoring_authorization().post(register).mount(cfg);
     Resource::new("Login", "/api/auth/login/").ignoring_authorization().post(login).mount(cfg);
-    Resource::new("Token Refresh", "/api/auth/token/refresh/").ignoring_authorization().post(refresh).mount(cfg);
+    Resource::new("Token Refresh", "/api/auth/token/refresh/")
+        .ignoring_authorization()
+        .post(refresh)
+        .mount(cfg);
     Resource::new("Token Verify", "/api/auth/token/verify/").ignoring_authorization().post(verify).mount(cfg);
     Resource::new("Logout", "/api/auth/logout/").post(logout).mount(cfg);
     Resource::new("Logout All", "/api/auth/logout/all/").post(logout_all).mount(cfg);
@@ -36,15 +41,15 @@ impl From<AccountError> for ApiError {
             AccountError::BadCredentials => {
                 Self::unauthorized("No active account found with the given credentials")
             }
-            AccountError::WrongPassword => {
-                Self::field("old_password", "Your old password was entered incorrectly. Please enter it again.")
-            }
+            AccountError::WrongPassword => Self::field(
+                "old_password",
+                "Your old password was entered incorrectly. Please enter it again.",
+            ),
             AccountError::Token(fault @ TokenFault::NoUser) => {
                 Self::unauthorized(fault.to_string()).code("token_not_valid")
             }
             AccountError::Token(fault) => {
-                let message =
-                    json!({"token_class": "AccessToken", "token_type": "access", "message": fault.to_string()});
+                let message = json!({"token_class": "AccessToken", "token_type": "access", "message": fault.to_string()});
                 Self::unauthorized("Given token not valid for any token type")
                     .code("token_not_valid")
                     .with("messages", vec![message])
@@ -80,6 +85,14 @@ fn read_username(fields: &mut Fields<'_>, text: Option<String>) -> Option<Userna
     }
 }
 
+/// What a registration is answered with.
+#[derive(Serialize)]
+struct Registered {
+    id: UserId,
+    username: String,
+    email: String,
+}
+
 async fn register(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let body = Body::read(&req, payload).await?;
     let accounts = &state.shop.accounts;
@@ -101,8 +114,9 @@ async fn register(req: HttpRequest, payload: Payload, state: Data<AppState>) -> 
     let (Some(username), Some(email), Some(password)) = (username, email, password) else {
         return Err(ApiError::internal());
     };
-    let user = accounts.register(&NewAccount { username, email, password }).await?;
-    Ok(respond::created(&json!({"id": user.id, "username": user.username, "email": user.email})))
+    let User { id, username, email, .. } =
+        accounts.register(&NewAccount { username, email, password }).await?;
+    Ok(respond::created(&Registered { id, username, email }))
 }
 
 async fn login(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {

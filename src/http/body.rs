@@ -42,7 +42,9 @@ impl Body {
         }
         match req.content_type().trim().to_ascii_lowercase().as_str() {
             "application/json" => Self::from_json(&bytes),
-            "application/x-www-form-urlencoded" => Self::from_form(query::decode(&String::from_utf8_lossy(&bytes))),
+            "application/x-www-form-urlencoded" => {
+                Self::from_form(query::decode(&String::from_utf8_lossy(&bytes)))
+            }
             "multipart/form-data" => Self::from_multipart(content_type(req), bytes).await,
             _ => {
                 let text = format!("Unsupported media type \"{}\" in request.", content_type(req));
@@ -113,7 +115,11 @@ impl Body {
 }
 
 /// The whole body, as bytes.
-async fn read_bytes(req: &HttpRequest, mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, ApiError> {
+async fn read_bytes(
+    req: &HttpRequest,
+    mut payload: web::Payload,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
     let announced = req.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));
@@ -172,7 +178,8 @@ fn explain(error: &serde_json::Error, bytes: &[u8]) -> String {
     }
     // The parser stops behind a minus sign, and within a word.
     for start in (at.saturating_sub(1)..=at).filter(|start| text.is_char_boundary(*start)) {
-        let literal = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| text[start..].starts_with(word));
+        let literal =
+            ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| text[start..].starts_with(word));
         if let Some(word) = literal {
             return format!("Out of range float values are not JSON compliant: '{word}'");
         }
@@ -194,20 +201,28 @@ mod tests {
     #[test]
     fn only_an_object_is_a_body() {
         assert_eq!(refusal("null"), r#"{"non_field_errors":["No data provided"]}"#);
-        for (json, kind) in [("[]", "list"), ("[{}]", "list"), ("\"x\"", "str"), ("5", "int"), ("true", "bool")] {
-            let text = format!(r#"{{"non_field_errors":["Invalid data. Expected a dictionary, but got {kind}."]}}"#);
+        for (json, kind) in
+            [("[]", "list"), ("[{}]", "list"), ("\"x\"", "str"), ("5", "int"), ("true", "bool")]
+        {
+            let text =
+                format!(r#"{{"non_field_errors":["Invalid data. Expected a dictionary, but got {kind}."]}}"#);
             assert_eq!(refusal(json), text);
         }
     }
 
     #[test]
     fn bad_json_is_explained() {
-        assert_eq!(refusal("x"), r#"{"detail":"JSON parse error - Expecting value: line 1 column 1 (char 0)"}"#);
+        assert_eq!(
+            refusal("x"),
+            r#"{"detail":"JSON parse error - Expecting value: line 1 column 1 (char 0)"}"#
+        );
         for word in ["NaN", "Infinity", "-Infinity"] {
             let text = format!("Out of range float values are not JSON compliant: '{word}'");
             assert!(refusal(&format!("{{\"price\": {word}}}")).contains(&text), "{}", refusal(word));
         }
-        for bad in [&b"\xff\xfe{\0}\0"[..], b"\xef\xbb\xbf{}", b"{\"a\":\"\xff\"}", b"{", b"{\"a\":\"\\ud800\"}"] {
+        for bad in
+            [&b"\xff\xfe{\0}\0"[..], b"\xef\xbb\xbf{}", b"{\"a\":\"\xff\"}", b"{", b"{\"a\":\"\\ud800\"}"]
+        {
             let error = Body::from_json(bad).unwrap_err();
             assert_eq!(error.status_code(), StatusCode::BAD_REQUEST, "{bad:?}");
         }

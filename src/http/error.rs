@@ -94,9 +94,12 @@ impl ApiError {
 
     /// `503`: the database is out of reach; nothing has changed.
     pub(crate) fn unavailable() -> Self {
-        Self::detail(StatusCode::SERVICE_UNAVAILABLE, "The shop is temporarily unavailable. Please try again shortly.")
-            .code("unavailable")
-            .retry_after(RETRY_AFTER)
+        Self::detail(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The shop is temporarily unavailable. Please try again shortly.",
+        )
+        .code("unavailable")
+        .retry_after(RETRY_AFTER)
     }
 
     /// `503`: the database went away around COMMIT; asking again with the same key tells.

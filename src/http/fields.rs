@@ -322,7 +322,8 @@ fn read_money(value: &Value, digits_max: i64) -> Result<Money, Refusal> {
         return Err("Ensure that there are no more than 2 decimal places.".into());
     }
     if whole > digits_max - 2 {
-        let text = format!("Ensure that there are no more than {} digits before the decimal point.", digits_max - 2);
+        let text =
+            format!("Ensure that there are no more than {} digits before the decimal point.", digits_max - 2);
         return Err(text.into());
     }
     let cents = decimal.cents().ok_or(invalid)?;
@@ -590,8 +591,22 @@ mod tests {
             (
                 "A valid number is required.",
                 &[
-                    "\"abc\"", "\"\"", "\"  \"", "\"1,5\"", "\"$5\"", "\"0x10\"", "\"NaN\"", "\"Infinity\"",
-                    "true", "[]", "{}", "1e400", "\".\"", "\"1e\"", "\"+\"", "\"--1\"",
+                    "\"abc\"",
+                    "\"\"",
+                    "\"  \"",
+                    "\"1,5\"",
+                    "\"$5\"",
+                    "\"0x10\"",
+                    "\"NaN\"",
+                    "\"Infinity\"",
+                    "true",
+                    "[]",
+                    "{}",
+                    "1e400",
+                    "\".\"",
+                    "\"1e\"",
+                    "\"+\"",
+                    "\"--1\"",
                 ],
             ),
             ("Ensure this value is greater than or equal to 0.", &["\"-1\"", "-1", "\"-0.01\""]),
@@ -695,8 +710,19 @@ mod tests {
             assert_eq!(told(Email, json), stored, "{json}");
         }
         for json in [
-            "\"plain\"", "\"a@b\"", "\"a@b.c\"", "\"@x.com\"", "\"a b@c.com\"", "\"a@b.com,c@d.com\"", "\"ä@b.com\"",
-            "\"\\\"a b\\\"@c.com\"", "true", "[]", "5", "\"a@-b.com\"", "\"a..b@c.com\"",
+            "\"plain\"",
+            "\"a@b\"",
+            "\"a@b.c\"",
+            "\"@x.com\"",
+            "\"a b@c.com\"",
+            "\"a@b.com,c@d.com\"",
+            "\"ä@b.com\"",
+            "\"\\\"a b\\\"@c.com\"",
+            "true",
+            "[]",
+            "5",
+            "\"a@-b.com\"",
+            "\"a..b@c.com\"",
         ] {
             assert_eq!(told(Email, json), "Enter a valid email address.", "{json}");
         }

@@ -68,14 +68,16 @@ pub(crate) async fn stamp(
 /// # Errors
 /// `406` for an `Accept` that leaves us nothing, `404` for a `?format=` that there is not.
 pub(crate) fn negotiate(req: &HttpRequest) -> Result<(), ApiError> {
-    if let Some(format) = Query::of(req).get("format") {
-        if !matches!(format, "json" | "api") {
-            return Err(ApiError::not_found());
-        }
+    let query = Query::of(req);
+    if query.get("format").is_some_and(|format| !matches!(format, "json" | "api")) {
+        return Err(ApiError::not_found());
     }
     let mut accepts = req.headers().get_all(header::ACCEPT).peekable();
     let takes_json = accepts.peek().is_none()
-        || accepts.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(is_acceptable);
+        || accepts
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(is_acceptable);
     if takes_json {
         return Ok(());
     }
@@ -95,7 +97,13 @@ mod tests {
 
     #[test]
     fn json_or_nothing_particular_or_a_browser() {
-        for accept in ["application/json", "*/*", "application/*", "text/html,application/xhtml+xml;q=0.9", "Application/JSON; q=0.5"] {
+        for accept in [
+            "application/json",
+            "*/*",
+            "application/*",
+            "text/html,application/xhtml+xml;q=0.9",
+            "Application/JSON; q=0.5",
+        ] {
             let req = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
             assert!(negotiate(&req).is_ok(), "{accept}");
         }
@@ -108,7 +116,9 @@ mod tests {
 
     #[test]
     fn known_formats_only() {
-        for (uri, fine) in [("/?format=json", true), ("/?format=api", true), ("/?format=xml", false), ("/?format=", false)] {
+        for (uri, fine) in
+            [("/?format=json", true), ("/?format=api", true), ("/?format=xml", false), ("/?format=", false)]
+        {
             assert_eq!(negotiate(&TestRequest::with_uri(uri).to_http_request()).is_ok(), fine, "{uri}");
         }
     }

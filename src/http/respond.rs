@@ -94,8 +94,10 @@ fn next_link(path: &str, query: &Query, cursor: &str) -> String {
 /// # Errors
 /// `404` for a cursor that this list did not give out.
 pub(crate) fn page_request<C: DeserializeOwned>(query: &Query) -> Result<PageRequest<C>, ApiError> {
-    let size = query.get("page_size").and_then(|text| text.trim().parse::<u64>().ok()).filter(|size| *size >= 1);
-    let size = size.map_or(PAGE_SIZE_MAX, |size| usize::try_from(size).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX));
+    let size =
+        query.get("page_size").and_then(|text| text.trim().parse::<u64>().ok()).filter(|size| *size >= 1);
+    let size =
+        size.map_or(PAGE_SIZE_MAX, |size| usize::try_from(size).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX));
     let after = match query.get("cursor") {
         None | Some("") => None,
         Some(cursor) => Some(decode_cursor(cursor).ok_or_else(invalid_cursor)?),
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_next_page_is_found_by_its_link() {
-        let req = TestRequest::with_uri("/api/products/?search=a%20b&cursor=old&page_size=2").to_http_request();
+        let req =
+            TestRequest::with_uri("/api/products/?search=a%20b&cursor=old&page_size=2").to_http_request();
         let response = page(&req, &[1, 2], Some((5, "x"))).unwrap();
         let link = response.headers().get(header::LINK).unwrap().to_str().unwrap().to_owned();
         let uri = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
@@ -138,7 +141,12 @@ mod tests {
 
     #[test]
     fn odd_page_sizes_fall_back_and_odd_cursors_are_not_found() {
-        for (uri, size) in [("/?page_size=0", 1000), ("/?page_size=x", 1000), ("/?page_size=5000", 1000), ("/?page_size=7", 7)] {
+        for (uri, size) in [
+            ("/?page_size=0", 1000),
+            ("/?page_size=x", 1000),
+            ("/?page_size=5000", 1000),
+            ("/?page_size=7", 7),
+        ] {
             let req = TestRequest::with_uri(uri).to_http_request();
             assert_eq!(page_request::<i64>(&Query::of(&req)).unwrap().size, size, "{uri}");
         }

@@ -41,7 +41,11 @@ pub(crate) struct Patient {
 
 impl Account {
     /// Signs in.
-    pub(crate) async fn sign_in(client: &mut Client, username: String, password: String) -> Result<Self, ClientError> {
+    pub(crate) async fn sign_in(
+        client: &mut Client,
+        username: String,
+        password: String,
+    ) -> Result<Self, ClientError> {
         let account = Self { username, password, tokens: Mutex::default() };
         account.log_in(client).await?;
         Ok(account)
@@ -125,9 +129,12 @@ pub(crate) async fn patiently(client: &mut Client, request: &Request) -> Result<
         let outcome = client.send(request).await;
         let wait = match &outcome {
             Ok(answer) if is_not_now(answer.status) => answer.retry_after().unwrap_or(pause),
-            Err(ClientError::Connect { .. } | ClientError::Lost(_) | ClientError::TimedOut(_) | ClientError::Body(_)) => {
-                pause
-            }
+            Err(
+                ClientError::Connect { .. }
+                | ClientError::Lost(_)
+                | ClientError::TimedOut(_)
+                | ClientError::Body(_),
+            ) => pause,
             _ => return outcome.map(|answer| Patient { answer, retries }),
         };
         if began.elapsed() > PATIENCE {

@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn the_next_link_is_found_whole_or_relative() {
         for (link, path) in [
-            ("<http://h:1/api/products/?cursor=a&page_size=2>; rel=\"next\"", Some("/api/products/?cursor=a&page_size=2")),
+            (
+                "<http://h:1/api/products/?cursor=a&page_size=2>; rel=\"next\"",
+                Some("/api/products/?cursor=a&page_size=2"),
+            ),
             ("</p?cursor=b>; rel=\"next\"", Some("/p?cursor=b")),
             ("</first>; rel=\"first\", </p?cursor=b>; rel=\"next\"", Some("/p?cursor=b")),
             ("</first>; rel=\"first\"", None),
@@ -159,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_unit_too_few_or_too_many_and_a_lost_product_are_differences() {
-        let shelf = |stock: &[(i64, i64)]| Shelf { stock: stock.iter().copied().collect(), ..Shelf::default() };
+        let shelf =
+            |stock: &[(i64, i64)]| Shelf { stock: stock.iter().copied().collect(), ..Shelf::default() };
         let before = shelf(&[(1, 10), (2, 10), (3, 10)]);
         let sold = HashMap::from([(1, 4), (2, 4)]);
         assert!(shelf(&[(1, 6), (2, 6), (3, 10)]).compare(&before, &sold).agrees());

@@ -203,8 +203,10 @@ impl Request {
         }
         let mut request = hyper::Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() =
-            self.path.parse().map_err(|error| ClientError::Request(format!("path {:?}: {error}", self.path)))?;
+        *request.uri_mut() = self
+            .path
+            .parse()
+            .map_err(|error| ClientError::Request(format!("path {:?}: {error}", self.path)))?;
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().entry(HOST).or_insert_with(|| target.host.clone());
         Ok(request)
@@ -342,7 +344,9 @@ impl Client {
 /// Whether an answer says "not now" rather than "no".
 #[must_use]
 pub fn is_not_now(status: u16) -> bool {
-    [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].iter().any(|code| code.as_u16() == status)
+    [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+        .iter()
+        .any(|code| code.as_u16() == status)
 }
 
 #[cfg(test)]

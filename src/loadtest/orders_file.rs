@@ -61,7 +61,8 @@ struct Row {
 /// Reads a whole file, gzipped if its name ends in `.gz`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Invoice>, OrdersFileError> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|source| OrdersFileError::Unreadable { path: name.clone(), source })?;
+    let file =
+        File::open(path).map_err(|source| OrdersFileError::Unreadable { path: name.clone(), source })?;
     let file = BufReader::new(file);
     let invoices = if path.extension().is_some_and(|ending| ending == "gz") {
         parse(MultiGzDecoder::new(file))

@@ -154,7 +154,7 @@ async fn replay(args: &ReplayArgs) -> Result<Verdict, ReplayError> {
     let run_name = format!("run{:08x}", rand::random::<u32>());
     let (queue, customers) = prepare(&invoices, &before, &run_name)?;
     drop(invoices);
-    let (users, accounts) = sign_up(&args.url, &run_name, customers).await?;
+    let (users, accounts) = sign_up(&args.url, customers).await?;
     let watch = Watch::open(args.url.clone(), staff.clone()).await.map_err(ReplayError::Feed)?;
 
     let customers = accounts.len();
@@ -165,7 +165,13 @@ async fn replay(args: &ReplayArgs) -> Result<Verdict, ReplayError> {
         sold: HashMap::new(),
         progress: Progress::begin("placing orders", queue.len()),
     };
-    let run = Run { target: args.url.clone(), queue, next: AtomicUsize::new(0), accounts, ledger: Mutex::new(ledger) };
+    let run = Run {
+        target: args.url.clone(),
+        queue,
+        next: AtomicUsize::new(0),
+        accounts,
+        ledger: Mutex::new(ledger),
+    };
     let run = Arc::new(run);
     let time = drive(&run, args.clients.into()).await?;
 
@@ -199,7 +205,11 @@ async fn replay(args: &ReplayArgs) -> Result<Verdict, ReplayError> {
 }
 
 /// Turns invoices into requests, and names the customers that they need.
-fn prepare(invoices: &[Invoice], shelf: &Shelf, run_name: &str) -> Result<(Vec<Order>, Vec<String>), ReplayError> {
+fn prepare(
+    invoices: &[Invoice],
+    shelf: &Shelf,
+    run_name: &str,
+) -> Result<(Vec<Order>, Vec<String>), ReplayError> {
     let mut unknown: HashSet<&str> = HashSet::new();
     for (sku, _) in invoices.iter().flat_map(|invoice| &invoice.lines) {
         if !shelf.by_sku.contains_key(sku) {
@@ -221,9 +231,11 @@ fn prepare(invoices: &[Invoice], shelf: &Shelf, run_name: &str) -> Result<(Vec<O
             customers.push(format!("{run_name}-{customer}"));
             customers.len() - 1
         });
-        let lines = invoice.lines.iter().filter_map(|(sku, quantity)| Some((*shelf.by_sku.get(sku)?, *quantity)));
+        let lines =
+            invoice.lines.iter().filter_map(|(sku, quantity)| Some((*shelf.by_sku.get(sku)?, *quantity)));
         let units: HashMap<i64, i64> = lines.clone().collect();
-        let items: Vec<_> = lines.map(|(product, quantity)| json!({"product": product, "quantity": quantity})).collect();
+        let items: Vec<_> =
+            lines.map(|(product, quantity)| json!({"product": product, "quantity": quantity})).collect();
         let body = json!({ "items": items }).to_string().into();
         queue.push(Order { account, key: format!("{run_name}-{}", invoice.number), body, units });
     }
@@ -233,14 +245,13 @@ fn prepare(invoices: &[Invoice], shelf: &Shelf, run_name: &str) -> Result<(Vec<O
 /// Registers the customers and signs them in, a few at once; gives their ids and accounts in order.
 async fn sign_up(
     target: &Target,
-    run_name: &str,
     customers: Vec<String>,
 ) -> Result<(HashSet<i64>, Vec<Account>), ReplayError> {
     let progress = Arc::new(Mutex::new(Progress::begin("registering customers", customers.len())));
     let customers = Arc::new(customers);
     let next = Arc::new(AtomicUsize::new(0));
-    // Good enough for accounts that hold nothing, and never a common password.
-    let password = format!("{run_name}-{:016x}", rand::random::<u64>());
+    // One for all: these accounts hold nothing, and nobody signs in to them after the run.
+    let password = format!("{:032x}", rand::random::<u128>());
     let mut workers = JoinSet::new();
     for _ in 0..SIGN_UPS_AT_ONCE {
         let (customers, next, progress) = (customers.clone(), next.clone(), progress.clone());
@@ -286,9 +297,8 @@ async fn drive(run: &Arc<Run>, clients: usize) -> Result<Duration, ReplayError> 
 
 impl Run {
     async fn place(&self, client: &mut Client, order: &Order) {
-        let request = Request::post("/api/orders/")
-            .header("Idempotency-Key", &order.key)
-            .json_text(order.body.clone());
+        let request =
+            Request::post("/api/orders/").header("Idempotency-Key", &order.key).json_text(order.body.clone());
         let began = Instant::now();
         let outcome = self.accounts[order.account].send(client, request).await;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

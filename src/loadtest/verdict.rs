@@ -128,9 +128,15 @@ impl Verdict {
     pub(crate) fn judge(mut self) -> Self {
         let broken = [
             (self.orders.failed > 0, format!("{} orders failed", self.orders.failed)),
-            (self.books.differing > 0, format!("{} products differ from the own books", self.books.differing)),
+            (
+                self.books.differing > 0,
+                format!("{} products differ from the own books", self.books.differing),
+            ),
             (self.books.below_zero > 0, format!("{} products are below zero", self.books.below_zero)),
-            (!self.audit_after.ok, format!("the audit names {} products", self.audit_after.discrepancies.len())),
+            (
+                !self.audit_after.ok,
+                format!("the audit names {} products", self.audit_after.discrepancies.len()),
+            ),
             (!self.feed.is_complete(), "the order feed is incomplete or disordered".to_owned()),
         ];
         self.broken = broken.into_iter().filter_map(|(is_broken, what)| is_broken.then_some(what)).collect();
@@ -152,7 +158,10 @@ impl Verdict {
         row("sent again", orders.retries.to_string())?;
         row("clients, customers", format!("{}, {}", self.clients, self.customers))?;
         row("time", format!("{:.2} s", self.seconds))?;
-        row("throughput", format!("{:.1} orders/s, {:.1} lines/s", self.orders_per_second, self.lines_per_second))?;
+        row(
+            "throughput",
+            format!("{:.1} orders/s, {:.1} lines/s", self.orders_per_second, self.lines_per_second),
+        )?;
         let times = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)];
         row("latency", times.map(|(name, time)| format!("{name} {}", milliseconds(time))).join(", "))?;
         row("units in stock", format!("{} before, {} after", self.units_before, self.units_after))?;
@@ -165,18 +174,32 @@ impl Verdict {
             row("", format!("{difference:?}"))?;
         }
         let audit = &self.audit_after;
-        let clean = if audit.ok { "clean".to_owned() } else { format!("{} discrepancies", audit.discrepancies.len()) };
-        row("audit", format!("{clean}: {} units in, {} out, {} orders", audit.units_in, audit.units_out, audit.orders))?;
+        let clean = if audit.ok {
+            "clean".to_owned()
+        } else {
+            format!("{} discrepancies", audit.discrepancies.len())
+        };
+        row(
+            "audit",
+            format!("{clean}: {} units in, {} out, {} orders", audit.units_in, audit.units_out, audit.orders),
+        )?;
         let told = format!(
             "{} placed, {} missing, {} repeated, {} unacknowledged, {} out of order, {} resets, {} reconnects",
-            feed.placed, feed.missing, feed.repeated, feed.unacknowledged, feed.out_of_order, feed.resets, feed.reconnects
+            feed.placed,
+            feed.missing,
+            feed.repeated,
+            feed.unacknowledged,
+            feed.out_of_order,
+            feed.resets,
+            feed.reconnects
         );
         row("order feed", told)?;
         if let Some(reason) = &feed.gave_up {
             row("", reason.clone())?;
         }
         row("machine", format!("{} cores, {}", self.machine.cores, self.machine.system))?;
-        let verdict = if self.holds { "holds".to_owned() } else { format!("BROKEN: {}", self.broken.join("; ")) };
+        let verdict =
+            if self.holds { "holds".to_owned() } else { format!("BROKEN: {}", self.broken.join("; ")) };
         row("verdict", verdict)
     }
 }
@@ -196,7 +219,8 @@ pub(crate) mod tests {
     use super::*;
 
     fn verdict() -> Verdict {
-        let audit = Audit { ok: true, products: 1, orders: 1, units_in: 5, units_out: 1, discrepancies: Vec::new() };
+        let audit =
+            Audit { ok: true, products: 1, orders: 1, units_in: 5, units_out: 1, discrepancies: Vec::new() };
         let mut histogram = Latency::histogram().unwrap();
         histogram.record(1234).unwrap();
         Verdict {
@@ -258,6 +282,9 @@ pub(crate) mod tests {
         let mut out = Vec::new();
         verdict().judge().write_table(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("p50 1.23 ms") && text.contains("0.5 orders/s") && text.contains("holds"), "{text}");
+        assert!(
+            text.contains("p50 1.23 ms") && text.contains("0.5 orders/s") && text.contains("holds"),
+            "{text}"
+        );
     }
 }

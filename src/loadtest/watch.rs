@@ -136,14 +136,16 @@ impl Watch {
 
     /// Waits, a bounded time, for the acknowledged orders, and reports. `users` are the run's own.
     pub(crate) async fn finish(self, acknowledged: &HashSet<i64>, users: &HashSet<i64>) -> FeedReport {
-        let heard_all =
-            |told: &Told| told.gave_up.is_some() || acknowledged.iter().all(|order| told.placed.contains_key(order));
+        let heard_all = |told: &Told| {
+            told.gave_up.is_some() || acknowledged.iter().all(|order| told.placed.contains_key(order))
+        };
         self.wait_until(heard_all).await;
         // Repeated and unacknowledged orders would follow those that were waited for.
         tokio::time::sleep(RECONNECT_PAUSE).await;
         self.task.abort();
         let told = self.told();
-        let stranger = |(order, placed): &(&i64, &Placed)| users.contains(&placed.user) && !acknowledged.contains(order);
+        let stranger =
+            |(order, placed): &(&i64, &Placed)| users.contains(&placed.user) && !acknowledged.contains(order);
         FeedReport {
             placed: told.placed.len(),
             missing: acknowledged.iter().filter(|order| !told.placed.contains_key(order)).count(),

@@ -58,7 +58,9 @@ impl Drop for TestDatabase {
         // The test's own runtime cannot be waited for from here.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async { Ok::<_, std::io::Error>(connect(&maintenance_url()).await.batch_execute(&statement).await) })
+            runtime.block_on(async {
+                Ok::<_, std::io::Error>(connect(&maintenance_url()).await.batch_execute(&statement).await)
+            })
         });
         if !matches!(dropped.join(), Ok(Ok(Ok(())))) {
             eprintln!("the database {} is still there", self.name);
@@ -68,7 +70,8 @@ impl Drop for TestDatabase {
 
 /// The connection on which databases are made.
 pub(crate) fn maintenance_url() -> String {
-    std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a Postgres on which databases may be created")
+    std::env::var("TEST_DATABASE_URL")
+        .expect("TEST_DATABASE_URL names a Postgres on which databases may be created")
 }
 
 /// The same server, another database.
@@ -118,7 +121,8 @@ async fn migrate_at(url: &str) {
 
 /// Renames the template, once the server has noticed that its connections are gone.
 async fn finish(maintenance: &Client, unfinished: &str, name: &str) {
-    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{unfinished}'");
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{unfinished}'");
     for _ in 0..100 {
         maintenance.batch_execute(&end).await.expect("connections to the template end");
         if maintenance.batch_execute(&format!("ALTER DATABASE {unfinished} RENAME TO {name}")).await.is_ok() {

@@ -4,6 +4,7 @@
 //! its own threads, pools and caches; database and files are gone when the test ends.
 
 mod database;
+mod smtp;
 mod socket;
 mod users;
 
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 pub(crate) use database::TestDatabase;
+pub(crate) use smtp::{Delivery, MailServer};
 pub(crate) use socket::Socket;
 pub(crate) use users::User;
 
@@ -95,8 +97,11 @@ impl TestApp {
             ("EMPORIUM_DATABASE__POOL_SIZE", "6"),
             ("EMPORIUM_RATE_LIMIT__SIGN_IN_FAILURES_PER_MINUTE", "0"),
         ];
-        let variables: Vec<(String, String)> =
-            defaults.iter().chain(own).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables: Vec<(String, String)> = defaults
+            .iter()
+            .chain(own)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let node = Node::start(&variables).await;
         Self { node, variables, database, folder }
     }
@@ -125,7 +130,9 @@ impl TestApp {
 
     /// Every mail that has been written so far.
     pub(crate) fn mails(&self) -> Vec<String> {
-        let Ok(files) = std::fs::read_dir(Settings::mail_folder(self.folder.path())) else { return Vec::new() };
+        let Ok(files) = std::fs::read_dir(Settings::mail_folder(self.folder.path())) else {
+            return Vec::new();
+        };
         let files = files.map(|file| file.expect("a file of the mail folder").path());
         let mails = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
         mails.map(|path| std::fs::read_to_string(path).expect("a mail")).collect()
@@ -150,7 +157,8 @@ impl Deref for TestApp {
 
 impl Node {
     async fn start(variables: &[(String, String)]) -> Self {
-        let pairs: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let settings = Settings::load(&Environment::from_pairs(&pairs)).expect("settings");
         let (ready, started) = oneshot::channel();
         let (quit, told_to_quit) = oneshot::channel();
@@ -214,14 +222,23 @@ impl Node {
     }
 
     /// A new product; returns its id.
-    pub(crate) async fn product_in(&self, staff: &User, category: i64, name: &str, price: &str, stock: i64) -> i64 {
+    pub(crate) async fn product_in(
+        &self,
+        staff: &User,
+        category: i64,
+        name: &str,
+        price: &str,
+        stock: i64,
+    ) -> i64 {
         let body = json!({"name": name, "price": price, "category": category, "stock": stock});
         self.post_as(staff, "/api/products/", &body).await.expect_json(201).id()
     }
 
     /// What a product's page says there is.
     pub(crate) async fn stock(&self, product: i64) -> i64 {
-        self.get(&format!("/api/products/{product}/")).await.expect_json(200)["stock"].as_i64().expect("a stock")
+        self.get(&format!("/api/products/{product}/")).await.expect_json(200)["stock"]
+            .as_i64()
+            .expect("a stock")
     }
 
     /// Tries to order one product.

@@ -12,7 +12,6 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub id: i64,
-    pub username: String,
     pub access: String,
     pub refresh: String,
 }
@@ -22,7 +21,7 @@ impl Node {
     pub(crate) async fn customer(&self, username: &str) -> User {
         let id = self.register(username).await.expect_json(201).id();
         let (access, refresh) = self.log_in(username).await;
-        User { id, username: username.to_owned(), access, refresh }
+        User { id, access, refresh }
     }
 
     /// A new staff account, made as the command line makes it, signed in.
@@ -36,7 +35,7 @@ impl Node {
         self.shop.accounts.create_admin(username, &email, PASSWORD).await.expect("a staff account");
         let (access, refresh) = self.log_in(username).await;
         let me = self.send(&Request::get("/api/auth/me/").bearer(&access)).await.expect_json(200);
-        User { id: me.id(), username: username.to_owned(), access, refresh }
+        User { id: me.id(), access, refresh }
     }
 
     /// Tries to register somebody.

@@ -74,6 +74,7 @@ impl From<StoreError> for AccountError {
 
 /// `field: message`, one after the other.
 fn sentences(refused: &[(&'static str, String)]) -> String {
-    let sentences: Vec<String> = refused.iter().map(|(field, message)| format!("{field}: {message}")).collect();
+    let sentences: Vec<String> =
+        refused.iter().map(|(field, message)| format!("{field}: {message}")).collect();
     sentences.join(" ")
 }

@@ -26,7 +26,8 @@ static COMMON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
 pub(crate) fn faults(password: &str, username: Option<&str>, email: Option<&str>) -> Vec<String> {
     let mut faults = Vec::new();
     let attributes = [("username", username), ("email address", email)];
-    let similar = attributes.into_iter().find(|(_, value)| value.is_some_and(|value| is_similar(password, value)));
+    let similar =
+        attributes.into_iter().find(|(_, value)| value.is_some_and(|value| is_similar(password, value)));
     if let Some((name, _)) = similar {
         faults.push(format!("The password is too similar to the {name}."));
     }
@@ -61,8 +62,8 @@ fn letters_in_common(a: &str, b: &str) -> usize {
     for c in b.chars() {
         *counts.entry(c).or_insert(0_usize) += 1;
     }
-    let mut taken = |c| counts.get_mut(&c).filter(|count| **count > 0).map(|count| *count -= 1);
-    a.chars().filter_map(|c| taken(c)).count()
+    let taken = |c| counts.get_mut(&c).filter(|count| **count > 0).map(|count| *count -= 1);
+    a.chars().filter_map(taken).count()
 }
 
 /// Hashes and checks passwords, off the request threads.
@@ -104,7 +105,10 @@ impl Hasher {
         Ok(known && same)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccountError> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AccountError> {
         let slot = {
             let _place = Place::take(&self.waiting, self.waiting_max)?;
             self.slots.clone().acquire_owned().await.map_err(|_| AccountError::Internal)?

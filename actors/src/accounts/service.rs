@@ -93,7 +93,8 @@ impl Accounts {
         for (session, ago_s) in store::list_ended(&db, whole_seconds(keep), ENDED_AT_START_MAX).await? {
             book.note_ended(session, Duration::from_secs(ago_s));
         }
-        let hasher = Hasher::new(settings.hashing_queue_max).map_err(|_| StoreError::unavailable("hasher"))?;
+        let hasher =
+            Hasher::new(settings.hashing_queue_max).map_err(|_| StoreError::unavailable("hasher"))?;
         let tokens = Tokens::new(&settings.jwt_secret, settings.access_lifetime, settings.refresh_lifetime);
         let inner = Arc::new(Inner {
             db,
@@ -140,14 +141,24 @@ impl Accounts {
     ///
     /// # Errors
     /// `Refused` with everything that stands against it; an existing name is among that.
-    pub async fn create_admin(&self, username: &str, email: &str, password: &str) -> Result<User, AccountError> {
+    pub async fn create_admin(
+        &self,
+        username: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<User, AccountError> {
         let refuse = |field, text: &str| AccountError::Refused(vec![(field, text.to_owned())]);
         let name = Username::parse(username).map_err(|text| refuse("username", &text))?;
         let email = parse_email(email).filter(|email| email.chars().count() <= EMAIL_CHARS_MAX);
         let email = email.ok_or_else(|| refuse("email", "Enter a valid email address."))?;
         // Sign-in does not see blanks around a password.
         let password = password.trim();
-        let draft = Draft { username: Some(name.as_str()), email: Some(&email), password: Some(password), user: None };
+        let draft = Draft {
+            username: Some(name.as_str()),
+            email: Some(&email),
+            password: Some(password),
+            user: None,
+        };
         let refused = self.review(&draft).await?;
         if !refused.is_empty() {
             return Err(AccountError::Refused(refused));
@@ -226,7 +237,12 @@ impl Accounts {
     ///
     /// # Errors
     /// `WrongPassword`; `Refused` for a weak new one; `Overloaded`.
-    pub async fn change_password(&self, who: Principal, old: String, new: String) -> Result<(), AccountError> {
+    pub async fn change_password(
+        &self,
+        who: Principal,
+        old: String,
+        new: String,
+    ) -> Result<(), AccountError> {
         let inner = &self.inner;
         let own = store::get_own_password(&inner.db, who.user).await?.ok_or(AccountError::UserNotFound)?;
         if !inner.hasher.verify(old, Some(own.password_hash.clone())).await? {
@@ -234,10 +250,13 @@ impl Accounts {
         }
         let faults = passwords::faults(&new, Some(&own.username), Some(&own.email));
         if !faults.is_empty() {
-            return Err(AccountError::Refused(faults.into_iter().map(|fault| ("new_password", fault)).collect()));
+            return Err(AccountError::Refused(
+                faults.into_iter().map(|fault| ("new_password", fault)).collect(),
+            ));
         }
         let hash = inner.hasher.hash(new).await?;
-        let logged = store::change_password(&inner.db, who.user, who.session, &hash, &own.password_hash).await?;
+        let logged =
+            store::change_password(&inner.db, who.user, who.session, &hash, &own.password_hash).await?;
         self.announce(logged.ok_or(AccountError::WrongPassword)?);
         Ok(())
     }
@@ -261,7 +280,8 @@ impl Accounts {
         // The session's id is a claim of the token, and the token's id a column of the session.
         let jti = tokens::new_jti();
         let session = store::insert_session(&inner.db, known.user, &jti, inner.refresh_lifetime_s).await?;
-        let refresh = Claims { jti, ..inner.tokens.claims(TokenType::Refresh, known.user, session, now, now) };
+        let refresh =
+            Claims { jti, ..inner.tokens.claims(TokenType::Refresh, known.user, session, now, now) };
         let access = inner.tokens.claims(TokenType::Access, known.user, session, now, now);
         Ok(TokenPair { access: self.sign(&access)?, refresh: Some(self.sign(&refresh)?) })
     }

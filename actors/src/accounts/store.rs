@@ -95,7 +95,11 @@ pub(crate) async fn get_rights(db: &Db, id: UserId) -> Result<Option<Rights>, St
 pub(crate) async fn get_credentials(db: &Db, username: &str) -> Result<Option<Credentials>, StoreError> {
     let client = db.client(GET_PASSWORD_BY_USERNAME.name).await?;
     let row = GET_PASSWORD_BY_USERNAME.opt(&client, &[&username]).await?;
-    Ok(row.map(|row| Credentials { user: UserId(row.get(0)), password_hash: row.get(1), is_active: row.get(2) }))
+    Ok(row.map(|row| Credentials {
+        user: UserId(row.get(0)),
+        password_hash: row.get(1),
+        is_active: row.get(2),
+    }))
 }
 
 /// What is needed to change this account's password.
@@ -123,7 +127,12 @@ pub(crate) async fn has_staff(db: &Db) -> Result<bool, StoreError> {
 }
 
 /// Begins a session.
-pub(crate) async fn insert_session(db: &Db, user: UserId, jti: &str, lifetime_s: i64) -> Result<SessionId, StoreError> {
+pub(crate) async fn insert_session(
+    db: &Db,
+    user: UserId,
+    jti: &str,
+    lifetime_s: i64,
+) -> Result<SessionId, StoreError> {
     let client = db.client(INSERT_SESSION.name).await?;
     let row = INSERT_SESSION.opt(&client, &[&user.0, &jti, &lifetime_s]).await?;
     row.map(|row| SessionId(row.get(0))).ok_or_else(|| StoreError::unavailable(INSERT_SESSION.name))
@@ -162,7 +171,11 @@ pub(crate) async fn end_session(db: &Db, id: SessionId) -> Result<Logged, StoreE
 }
 
 /// Ends a user's sessions, but the one to keep, and logs it.
-pub(crate) async fn end_sessions(db: &Db, user: UserId, keep: Option<SessionId>) -> Result<Logged, StoreError> {
+pub(crate) async fn end_sessions(
+    db: &Db,
+    user: UserId,
+    keep: Option<SessionId>,
+) -> Result<Logged, StoreError> {
     let mut client = db.client(END_SESSIONS_BY_USER.name).await?;
     let transaction = begin(&mut client, END_SESSIONS_BY_USER.name).await?;
     let events = end_sessions_in(&transaction, user, keep).await?;
@@ -188,7 +201,11 @@ pub(crate) async fn change_password(
 }
 
 /// The sessions that ended lately, each with the seconds since, newest first.
-pub(crate) async fn list_ended(db: &Db, lately_s: i64, limit: i64) -> Result<Vec<(SessionId, u64)>, StoreError> {
+pub(crate) async fn list_ended(
+    db: &Db,
+    lately_s: i64,
+    limit: i64,
+) -> Result<Vec<(SessionId, u64)>, StoreError> {
     let client = db.client(LIST_ENDED_SESSIONS.name).await?;
     let rows = LIST_ENDED_SESSIONS.rows(&client, &[&lately_s, &limit]).await?;
     let ended = |row: &Row| (SessionId(row.get(0)), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0));

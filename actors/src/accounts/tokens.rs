@@ -76,7 +76,14 @@ impl Tokens {
     }
 
     /// The claims of a new token made at `now`, of which `iat` may be an earlier one's.
-    pub(crate) fn claims(&self, token_type: TokenType, user: UserId, session: SessionId, now: i64, iat: i64) -> Claims {
+    pub(crate) fn claims(
+        &self,
+        token_type: TokenType,
+        user: UserId,
+        session: SessionId,
+        now: i64,
+        iat: i64,
+    ) -> Claims {
         let lifetime = match token_type {
             TokenType::Access => self.access_lifetime,
             TokenType::Refresh => self.refresh_lifetime,
@@ -97,7 +104,12 @@ impl Tokens {
     ///
     /// # Errors
     /// See [`TokenFault`].
-    pub(crate) fn check(&self, token: &str, wanted: Option<TokenType>, now: i64) -> Result<Claims, TokenFault> {
+    pub(crate) fn check(
+        &self,
+        token: &str,
+        wanted: Option<TokenType>,
+        now: i64,
+    ) -> Result<Claims, TokenFault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::Invalid);
         }
@@ -185,7 +197,8 @@ mod tests {
     #[test]
     fn nothing_but_hs256_counts() {
         let claims = tokens().claims(TokenType::Access, UserId(7), SessionId(9), NOW, NOW);
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &tokens().encoding).unwrap();
+        let token =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &tokens().encoding).unwrap();
         let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.e30.";
         for token in [token.as_str(), unsigned, "", "a.b.c", "garbage"] {
             assert_eq!(tokens().check(token, None, NOW), Err(TokenFault::Invalid), "{token}");

@@ -48,7 +48,7 @@ pub enum Unreached {
 impl Carts {
     /// No carts yet; they will all live on one thread.
     #[must_use]
-    pub fn new(db: Db, orders: Addr<OrderActor>, settings: CartSettings) -> Self {
+    pub fn new(db: Db, orders: Addr<OrderActor>, settings: &CartSettings) -> Self {
         Self {
             db,
             orders,

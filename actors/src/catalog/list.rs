@@ -293,8 +293,8 @@ fn fill(name: &str, words: &[(&str, &str)]) -> String {
         .fold(fragment(name).to_owned(), |text, (word, with)| text.replace(&format!("{{{word}}}"), with))
 }
 
-/// One statement of every shape that differs in more than the number of terms, for the test that
-/// prepares them.
+/// Representative statements for the test that prepares them: each ordering of up to two columns,
+/// as a first and as a later page, without filters and with all of them.
 #[must_use]
 pub fn list_products_samples() -> Vec<String> {
     let full = ProductQuery {

@@ -50,14 +50,14 @@ fn checkout(user: UserId) -> PlaceOrder {
     PlaceOrder { user, source: OrderSource::Cart, expected_total: None, key: None }
 }
 
-fn run(requests: Vec<Request>, facts: Facts) -> (Vec<Verdict>, Writes, Vec<EventKind>) {
+fn run(requests: &[Request], facts: Facts) -> (Vec<Verdict>, Writes, Vec<EventKind>) {
     let Decided { verdicts, writes, events } = decide(requests.iter(), facts, HOLD);
     assert_eq!(verdicts.len(), requests.len());
     (verdicts, writes, events)
 }
 
 fn sales(orders: Vec<PlaceOrder>, facts: Facts) -> (Vec<Verdict>, Writes, Vec<EventKind>) {
-    run(orders.into_iter().map(|order| Request::Sell(Sell(order))).collect(), facts)
+    run(&orders.into_iter().map(|order| Request::Sell(Sell(order))).collect::<Vec<_>>(), facts)
 }
 
 fn order_of(verdict: &Verdict) -> Result<&Order, &OrderError> {
@@ -164,19 +164,19 @@ fn placed() -> Order {
     }
 }
 
-fn moves(by: Option<(UserId, bool)>, events: &[OrderEvent], order: Order) -> (Vec<Verdict>, Writes) {
+fn moves(by: Option<(UserId, bool)>, events: &[OrderEvent], order: &Order) -> (Vec<Verdict>, Writes) {
     let by = by.map(|(user, is_staff)| Principal { user, session: SessionId(1), is_staff });
     let step = |&event| Request::Move(Move(MoveOrder { order: order.id, event, by, key: None }));
     let mut facts = facts(events.len());
     facts.orders.insert(order.id, order.clone());
-    let (verdicts, writes, _) = run(events.iter().map(step).collect(), facts);
+    let (verdicts, writes, _) = run(&events.iter().map(step).collect::<Vec<_>>(), facts);
     (verdicts, writes)
 }
 
 #[test]
 fn two_cancels_give_the_stock_back_once() {
     let twice = [OrderEvent::Cancelled, OrderEvent::Cancelled];
-    let (verdicts, writes) = moves(Some((BUYER, false)), &twice, placed());
+    let (verdicts, writes) = moves(Some((BUYER, false)), &twice, &placed());
     assert_eq!(order_of(&verdicts[0]).unwrap().status, OrderStatus::Cancelled);
     assert!(matches!(order_of(&verdicts[1]), Err(OrderError::InvalidTransition { .. })));
     assert_eq!(writes.stock[&CUP], 7);
@@ -185,31 +185,31 @@ fn two_cancels_give_the_stock_back_once() {
 
 #[test]
 fn anothers_order_does_not_exist() {
-    let (verdicts, writes) = moves(Some((OTHER, false)), &[OrderEvent::Cancelled], placed());
+    let (verdicts, writes) = moves(Some((OTHER, false)), &[OrderEvent::Cancelled], &placed());
     assert_eq!(order_of(&verdicts[0]).unwrap_err(), &OrderError::NotFound);
     assert!(writes.is_empty());
 }
 
 #[test]
 fn a_customer_cancels_only_what_is_pending_and_pays_nothing() {
-    let (verdicts, _) = moves(Some((BUYER, false)), &[OrderEvent::Paid], placed());
+    let (verdicts, _) = moves(Some((BUYER, false)), &[OrderEvent::Paid], &placed());
     assert_eq!(order_of(&verdicts[0]).unwrap_err(), &OrderError::Forbidden);
     let paid = Order { status: OrderStatus::Paid, ..placed() };
-    let (verdicts, _) = moves(Some((BUYER, false)), &[OrderEvent::Cancelled], paid.clone());
+    let (verdicts, _) = moves(Some((BUYER, false)), &[OrderEvent::Cancelled], &paid);
     assert!(matches!(order_of(&verdicts[0]), Err(OrderError::InvalidTransition { .. })));
-    let (verdicts, writes) = moves(Some((OTHER, true)), &[OrderEvent::Cancelled], paid);
+    let (verdicts, writes) = moves(Some((OTHER, true)), &[OrderEvent::Cancelled], &paid);
     assert!(order_of(&verdicts[0]).is_ok());
     assert_eq!(writes.stock[&CUP], 7);
 }
 
 #[test]
 fn holds_expire_when_they_have_run_out_and_not_before() {
-    let (verdicts, _) = moves(None, &[OrderEvent::Expired], placed());
+    let (verdicts, _) = moves(None, &[OrderEvent::Expired], &placed());
     assert!(order_of(&verdicts[0]).is_err());
     let overdue = Order { expires_at: Timestamp(OffsetDateTime::UNIX_EPOCH), ..placed() };
-    let (verdicts, _) = moves(Some((OTHER, true)), &[OrderEvent::Paid], overdue.clone());
+    let (verdicts, _) = moves(Some((OTHER, true)), &[OrderEvent::Paid], &overdue);
     assert!(order_of(&verdicts[0]).is_err(), "what has run out cannot be paid for");
-    let (verdicts, writes) = moves(None, &[OrderEvent::Expired], overdue);
+    let (verdicts, writes) = moves(None, &[OrderEvent::Expired], &overdue);
     assert_eq!(order_of(&verdicts[0]).unwrap().status, OrderStatus::Expired);
     assert_eq!(writes.stock[&CUP], 7);
 }
@@ -239,7 +239,7 @@ fn a_count_becomes_an_entry_of_the_difference() {
     let mut facts = facts(2);
     facts.products.insert(CUP, cup());
     let sale = Request::Sell(Sell(sell(BUYER, &[(CUP, 1)])));
-    let (verdicts, writes, _) = run(vec![sale, edit(ProductChanges { stock: Some(20), ..Default::default() })], facts);
+    let (verdicts, writes, _) = run(&[sale, edit(ProductChanges { stock: Some(20), ..Default::default() })], facts);
     assert_eq!(writes.entries[0].delta, 16, "four were left");
     assert_eq!(writes.stock[&CUP], 20);
     assert!(matches!(&verdicts[1], Verdict::Product(Ok(Done::Now(p))) if p.stock == 20 && p.version == 4));
@@ -252,7 +252,7 @@ fn corrections_stop_at_zero() {
     };
     let mut facts = facts(3);
     facts.products.insert(CUP, cup());
-    let (verdicts, writes, _) = run(vec![correct(-6), correct(-5), correct(i64::MIN)], facts);
+    let (verdicts, writes, _) = run(&[correct(-6), correct(-5), correct(i64::MIN)], facts);
     assert!(matches!(&verdicts[0], Verdict::Product(Err(InventoryError::BelowZero { available: 5 }))));
     assert!(matches!(&verdicts[1], Verdict::Product(Ok(_))));
     assert!(matches!(&verdicts[2], Verdict::Product(Err(InventoryError::BelowZero { available: 0 }))));
@@ -272,7 +272,7 @@ fn a_sku_belongs_to_one_product_even_within_a_batch() {
         };
         Request::Create(CreateProduct { product, by: None, key: None })
     };
-    let (verdicts, writes, _) = run(vec![new("a"), new("a")], facts(2));
+    let (verdicts, writes, _) = run(&[new("a"), new("a")], facts(2));
     assert!(matches!(&verdicts[0], Verdict::Product(Ok(Done::Now(product))) if product.stock == 3));
     assert!(matches!(&verdicts[1], Verdict::Product(Err(InventoryError::SkuTaken))));
     assert_eq!(writes.first_stock.len(), 1);
@@ -285,7 +285,7 @@ fn a_category_takes_its_products_along_but_not_those_moved_out_of_it() {
     facts.members.insert(CategoryId(1), vec![CUP, TEAPOT]);
     let moved = edit(ProductChanges { category: Some(CategoryId(2)), ..Default::default() });
     let removal = Request::RemoveCategory(RemoveCategory { category: CategoryId(1) });
-    let (_, writes, events) = run(vec![moved, removal], facts);
+    let (_, writes, events) = run(&[moved, removal], facts);
     assert_eq!(writes.removed_products, BTreeSet::from([TEAPOT]));
     assert!(events.contains(&EventKind::Removed { product: TEAPOT }));
 }
