@@ -11,16 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Extensions, Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpMessage, HttpServer, web};
+use actix_web::{App, HttpServer, web};
 use emporium_actors::Shop;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tracing_actix_web::{RootSpanBuilder, TracingLogger};
 
-use crate::http::negotiate::{self, RequestId};
+use crate::http::negotiate;
 use crate::http::resource::no_route;
 use crate::http::{self, AppState};
 use crate::settings::HttpSettings;
@@ -69,6 +67,7 @@ impl Application {
         let state = web::Data::new(AppState {
             shop: shop.clone(),
             body_bytes_max: settings.body_bytes_max,
+            trusted_proxy_hops: settings.trusted_proxy_hops,
             draining: draining.clone(),
         });
         let delay = settings.shutdown_delay;
@@ -147,7 +146,6 @@ fn serve(listener: TcpListener, settings: HttpSettings, state: web::Data<AppStat
             .app_data(settings.clone())
             .configure(http::routes)
             .default_service(web::to(no_route))
-            .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(negotiate::stamp))
     };
     let server = HttpServer::new(app)
@@ -170,33 +168,5 @@ fn on_connect(connection: &dyn Any, _: &mut Extensions) {
         if let Err(error) = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
             tracing::debug!(%error, "a connection went before it could be set up");
         }
-    }
-}
-
-/// The span that a request is logged in: what was asked, under which id, and what came of it.
-struct RequestSpan;
-
-impl RootSpanBuilder for RequestSpan {
-    fn on_request_start(request: &ServiceRequest) -> tracing::Span {
-        let id = request.extensions().get::<RequestId>().cloned();
-        tracing::info_span!(
-            "request",
-            id = id.as_ref().map_or("", RequestId::as_str),
-            method = request.method().as_str(),
-            path = request.path(),
-            status = tracing::field::Empty,
-        )
-    }
-
-    fn on_request_end<B: MessageBody>(
-        span: tracing::Span,
-        outcome: &Result<ServiceResponse<B>, actix_web::Error>,
-    ) {
-        let status = match outcome {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        span.record("status", status.as_u16());
-        span.in_scope(|| tracing::debug!("answered"));
     }
 }

@@ -1,11 +1,12 @@
 //! Registration, sign-in, tokens, sessions.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use emporium::loadtest::client::{Answer, Request};
 use serde_json::{Value, json};
 
-use crate::harness::{Expect, Mismatches, TestApp, User, eventually};
+use crate::harness::{Expect, MailServer, Mismatches, Node, TestApp, User, eventually};
 
 const PASSWORD: &str = "correct horse battery";
 /// Within this, an ended session must be refused on every node.
@@ -427,4 +428,233 @@ async fn failed_sign_ins_are_limited() {
         statuses.push(answer.status);
     }
     assert_eq!(statuses, [401, 401, 401, 429, 429]);
+}
+
+/// How a link begins in the mails of these tests.
+const LINK: &str = "https://shop.example.com/reset/?token=";
+
+async fn shop_with_links() -> TestApp {
+    TestApp::start_with(&[("EMPORIUM_MAIL__RESET_URL", LINK)]).await
+}
+
+async fn ask_for_a_link(app: &Node, email: &str) -> Answer {
+    app.send(&Request::post("/api/auth/password/reset/").json(&json!({"email": email}))).await
+}
+
+async fn use_link(app: &Node, token: &str, password: &str) -> Answer {
+    let body = json!({"token": token, "password": password});
+    app.send(&Request::post("/api/auth/password/reset/confirm/").json(&body)).await
+}
+
+/// The tokens mailed to an address so far.
+fn mailed_tokens(app: &TestApp, email: &str) -> Vec<String> {
+    let mails = app.mails().into_iter().filter(|mail| mail.contains(&format!("<{email}>")));
+    let token = |mail: String| mail.lines().find_map(|line| line.strip_prefix(LINK).map(str::to_owned));
+    mails.filter_map(token).collect()
+}
+
+/// Waits for a link mailed to an address besides the known ones: its token.
+async fn mailed_token(app: &TestApp, email: &str, known: &[&str]) -> String {
+    eventually(Duration::from_secs(5), "another link", async || {
+        mailed_tokens(app, email).into_iter().find(|token| !known.contains(&token.as_str()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_reset_by_a_mailed_link() {
+    let app = shop_with_links().await;
+    let second = app.second_node().await;
+    let user = app.customer("anna").await;
+    let (other_access, other_refresh) = app.log_in("anna").await;
+    let mut socket = app.socket_as(&user, "/ws/orders/").await;
+    socket.next_of("ready").await;
+
+    let answer = ask_for_a_link(&app, "anna@EXAMPLE.com").await;
+    answer.expect_status(204);
+    assert!(answer.body.is_empty());
+    let token = mailed_token(&app, "anna@example.com", &[]).await;
+    let mail = app.mail_with(&token).await;
+    assert!(mail.contains("To: anna <anna@example.com>") && mail.contains("one"), "{mail}");
+    // Whoever only asks changes nothing.
+    app.get_as(&user, "/api/auth/me/").await.expect_status(200);
+
+    use_link(&second, &token, "another good one").await.expect_status(204);
+    app.try_log_in("anna", PASSWORD).await.expect_status(401);
+    app.try_log_in("anna", "another good one").await.expect_status(200);
+    refresh(&app, &other_refresh).await.expect_status(401);
+    for access in [&user.access, &other_access] {
+        second.send(&Request::get("/api/auth/me/").bearer(access)).await.expect_status(401);
+        eventually(ENDED_WITHIN, "the first node refuses the session", async || {
+            let me = app.send(&Request::get("/api/auth/me/").bearer(access)).await;
+            (me.status == 401).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(socket.closed_within(ENDED_WITHIN).await, Some(4001));
+}
+
+#[tokio::test]
+async fn a_link_works_once_and_then_voids_the_others() {
+    let app = shop_with_links().await;
+    app.register("anna").await.expect_status(201);
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    let first = mailed_token(&app, "anna@example.com", &[]).await;
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    let second = mailed_token(&app, "anna@example.com", &[&first]).await;
+    let uses = futures_util::future::join_all((0..8).map(|n| {
+        let (app, second) = (&app, &second);
+        async move { use_link(app, second, &format!("another good one {n}")).await.status }
+    }))
+    .await;
+    assert_eq!(uses.iter().filter(|status| **status == 204).count(), 1, "{uses:?}");
+    for token in [second.as_str(), first.as_str(), "0123456789abcdef0123456789abcdef", "x"] {
+        let refused = use_link(&app, token, "yet another good one").await.expect_json(400);
+        assert!(refused["token"][0].is_string() && refused.as_object().unwrap().len() == 1, "{refused}");
+    }
+    let winner = uses.iter().position(|status| *status == 204).unwrap();
+    app.try_log_in("anna", &format!("another good one {winner}")).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn an_expired_link_and_one_of_an_inactive_account_are_refused() {
+    let app = shop_with_links().await;
+    app.register("anna").await.expect_status(201);
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    let token = mailed_token(&app, "anna@example.com", &[]).await;
+    app.sql("UPDATE users SET is_active = false").await;
+    use_link(&app, &token, "another good one").await.expect_status(400);
+    app.sql("UPDATE users SET is_active = true").await;
+    app.sql("UPDATE password_resets SET expires_at = expires_at - interval '59 minutes'").await;
+    let weak = use_link(&app, &token, "12345678").await.expect_json(400);
+    assert!(weak["password"].is_array(), "{weak}");
+    app.sql("UPDATE password_resets SET expires_at = expires_at - interval '1 minute'").await;
+    let late = use_link(&app, &token, "another good one").await.expect_json(400);
+    assert!(late["token"].is_array(), "{late}");
+    app.try_log_in("anna", PASSWORD).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_reset_password_is_judged_like_that_of_a_registration_and_the_link_stays_good() {
+    let app = shop_with_links().await;
+    app.register("marguerite").await.expect_status(201);
+    ask_for_a_link(&app, "marguerite@example.com").await.expect_status(204);
+    let token = mailed_token(&app, "marguerite@example.com", &[]).await;
+    for weak in ["abc", "password", "12345678", "margueritE1"] {
+        let refused = use_link(&app, &token, weak).await.expect_json(400);
+        assert!(refused["password"].is_array(), "{weak}: {refused}");
+    }
+    let required = json!(["This field is required."]);
+    let empty = app.send(&Request::post("/api/auth/password/reset/confirm/").json(&json!({}))).await;
+    assert_eq!(empty.expect_json(400), json!({"token": required, "password": required}));
+    use_link(&app, &token, "another good one").await.expect_status(204);
+}
+
+#[tokio::test]
+async fn asking_for_a_link_tells_nobody_whether_an_account_has_the_address() {
+    let app = shop_with_links().await;
+    app.register("anna").await.expect_status(201);
+    let known = ask_for_a_link(&app, "anna@example.com").await;
+    let unknown = ask_for_a_link(&app, "nobody@example.com").await;
+    for answer in [&known, &unknown] {
+        answer.expect_status(204);
+        assert!(answer.body.is_empty());
+    }
+    let names = |answer: &Answer| answer.headers.keys().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(names(&known), names(&unknown));
+    for email in [json!("plain"), json!(null), json!([])] {
+        let body = json!({"email": email});
+        let answer = app.send(&Request::post("/api/auth/password/reset/").json(&body)).await;
+        assert!(answer.expect_json(400)["email"].is_array());
+    }
+    mailed_token(&app, "anna@example.com", &[]).await;
+    eventually(Duration::from_secs(5), "both requests are dealt with", async || {
+        let rows = app.count("SELECT count(*) FROM password_reset_requests").await;
+        (rows == 0).then_some(())
+    })
+    .await;
+    assert_eq!(app.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_digest_of_a_token_is_kept_and_a_new_address_or_password_voids_it() {
+    let app = shop_with_links().await;
+    let user = app.customer("anna").await;
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    let first = mailed_token(&app, "anna@example.com", &[]).await;
+    let digest = format!("SELECT count(*) FROM password_resets WHERE token_hash = sha256('{first}')");
+    assert_eq!(app.count(&digest).await, 1);
+    let passwords = json!({"old_password": PASSWORD, "new_password": "another good one"});
+    app.post_as(&user, "/api/auth/password/change/", &passwords).await.expect_status(204);
+    use_link(&app, &first, "yet another good one").await.expect_status(400);
+
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    let second = mailed_token(&app, "anna@example.com", &[&first]).await;
+    let change = json!({"email": "anna@other.example"});
+    app.patch_as(&user, "/api/auth/me/", &change).await.expect_status(200);
+    use_link(&app, &second, "yet another good one").await.expect_status(400);
+}
+
+#[tokio::test]
+async fn nobodys_mailbox_is_filled_with_links() {
+    let app = shop_with_links().await;
+    app.register("anna").await.expect_status(201);
+    for _ in 0..8 {
+        ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+        eventually(Duration::from_secs(5), "the request is dealt with", async || {
+            let rows = app.count("SELECT count(*) FROM password_reset_requests").await;
+            (rows == 0).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(mailed_tokens(&app, "anna@example.com").len(), 5);
+}
+
+#[tokio::test]
+async fn requests_for_links_and_tries_at_tokens_are_limited() {
+    let tries = [
+        ("EMPORIUM_RATE_LIMIT__SIGN_IN_FAILURES_PER_MINUTE", "1"),
+        ("EMPORIUM_RATE_LIMIT__SIGN_IN_FAILURES_BURST", "4"),
+    ];
+    let app = TestApp::start_with(&tries).await;
+    for _ in 0..2 {
+        ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+        use_link(&app, "no such token", "another good one").await.expect_status(400);
+    }
+    let answer = ask_for_a_link(&app, "anna@example.com").await;
+    answer.expect_status(429);
+    assert!(answer.retry_after().is_some());
+    use_link(&app, "no such token", "another good one").await.expect_status(429);
+    app.try_log_in("anna", PASSWORD).await.expect_status(429);
+}
+
+#[tokio::test]
+async fn a_link_is_mailed_though_the_mail_server_was_down_when_it_was_asked_for() {
+    let server = MailServer::start(0).await;
+    let url = server.url();
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+    drop(server);
+    let app = TestApp::start_with(&[("SMTP_URL", &url), ("EMPORIUM_MAIL__RESET_URL", LINK)]).await;
+    app.register("anna").await.expect_status(201);
+    ask_for_a_link(&app, "anna@example.com").await.expect_status(204);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let server = MailServer::start(port).await;
+    let mail = eventually(Duration::from_secs(20), "the mail", async || server.mails().pop()).await;
+    assert_eq!(mail.recipient, "anna@example.com");
+    let token = mail.text.lines().find_map(|line| line.strip_prefix(LINK)).expect("a link");
+    use_link(&app, token, "another good one").await.expect_status(204);
+}
+
+#[tokio::test]
+async fn a_link_is_mailed_though_the_node_that_was_asked_has_died() {
+    let app = shop_with_links().await;
+    app.register("anna").await.expect_status(201);
+    // What a node leaves behind that dies while it is at work on a request.
+    app.sql(
+        "INSERT INTO password_reset_requests (email, claimed_until)
+         VALUES ('anna@example.com', now() + interval '1 second')",
+    )
+    .await;
+    eventually(Duration::from_secs(15), "the link", async || mailed_tokens(&app, "anna@example.com").pop())
+        .await;
 }

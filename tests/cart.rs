@@ -177,6 +177,33 @@ async fn an_addition_repeated_with_its_key_adds_once() {
 }
 
 #[tokio::test]
+async fn the_last_free_line_of_a_cart_is_given_once_however_many_want_it() {
+    let market = Market::open().await;
+    let second = market.app.second_node().await;
+    market
+        .app
+        .sql(&format!(
+            "INSERT INTO products (name, price_cents, category_id) SELECT 'p' || n, 100, 1 FROM generate_series(1, 1019) n;
+             INSERT INTO stock (product_id, quantity) SELECT id, 0 FROM products WHERE name ~ '^p[0-9]+$';
+             INSERT INTO cart_items (cart_id, product_id, quantity)
+                SELECT (SELECT id FROM carts WHERE user_id = {}), id, 1
+                FROM products WHERE name ~ '^p[0-9]+$' ORDER BY products.id LIMIT 999",
+            market.anna.id
+        ))
+        .await;
+    // The products that are not in the cart follow those that are.
+    let additions = (0..20).map(|n| {
+        let node = if n % 2 == 0 { &*market.app } else { &second };
+        let (anna, body) = (&market.anna, json!({"product": market.lamp + 1000 + n, "quantity": 1}));
+        async move { node.post_as(anna, "/api/cart/items/", &body).await.status }
+    });
+    let statuses = futures_util::future::join_all(additions).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [201, 400].contains(status)), "{statuses:?}");
+    assert_eq!(market.cart(&market.anna).await["items"].as_array().unwrap().len(), 1000);
+}
+
+#[tokio::test]
 async fn a_cart_holds_a_thousand_lines_and_no_more() {
     let market = Market::open().await;
     let last = market.app.product(&market.staff, "one too many", "1.00", 1).await;

@@ -8,13 +8,15 @@ use crate::harness::{Body, Expect, Folder, TestApp, TestDatabase};
 
 const SECRET: &str = "a secret for tests alone, long enough to sign with";
 
-/// The program with a bare environment.
+/// The program with a bare environment, and a data folder of its own.
 fn emporium(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let data = Folder::new();
     Command::new(env!("CARGO_BIN_EXE_emporium"))
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("JWT_SECRET", SECRET)
+        .env("EMPORIUM_DATA", data.path())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
@@ -136,7 +138,14 @@ async fn a_database_without_tables_is_migrated_once_and_audited_only_then() {
     assert!(first.status.success(), "{}", text(&first.stderr));
     assert!(second.status.success(), "{}", text(&second.stderr));
     let told = format!("{}{}", text(&first.stdout), text(&second.stdout));
-    assert_eq!(told.matches("applied ").count(), 1, "{told}");
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/migrations")).unwrap();
+    let mut migrations = 0;
+    for file in files {
+        let name = file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert_eq!(told.matches(&format!("applied {name}\n")).count(), 1, "{name}: {told}");
+        migrations += 1;
+    }
+    assert_eq!(told.matches("applied ").count(), migrations, "{told}");
     assert!(emporium_beside(&["audit"], &variables).await.status.success());
 }
 

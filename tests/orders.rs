@@ -202,6 +202,40 @@ async fn a_checkout_double_clicked_on_two_nodes_is_one_order() {
 }
 
 #[tokio::test]
+async fn what_is_added_while_the_cart_is_checked_out_is_ordered_or_still_there() {
+    let market = Market::open().await;
+    let second = market.app.second_node().await;
+    let mut products = Vec::new();
+    for n in 0..3 {
+        products.push(market.product(&format!("p{n}"), "1.00", 1000).await);
+    }
+    let additions = (0..60).map(|n| {
+        let (node, anna) = (if n % 2 == 0 { &*market.app } else { &second }, &market.anna);
+        let body = json!({"product": products[n % 3], "quantity": 1});
+        async move { node.post_as(anna, "/api/cart/items/", &body).await.status }
+    });
+    let checkouts = (0..40).map(|n| {
+        let (node, anna) = (if n % 2 == 0 { &second } else { &*market.app }, &market.anna);
+        async move { node.post_as(anna, "/api/orders/", &json!({})).await }
+    });
+    let (additions, checkouts) = tokio::join!(join_all(additions), join_all(checkouts));
+    assert!(additions.iter().all(|status| *status == 201), "{additions:?}");
+    let units = |list: &Value| -> i64 {
+        list["items"].as_array().unwrap().iter().map(|line| line["quantity"].as_i64().unwrap()).sum()
+    };
+    let mut ordered = 0;
+    for answer in checkouts {
+        match answer.status {
+            201 => ordered += units(&answer.expect_json(201)),
+            _ => assert_eq!(answer.expect_json(400)["code"], "empty_cart"),
+        }
+    }
+    let left = units(&market.app.get_as(&market.anna, "/api/cart/").await.expect_json(200));
+    assert_eq!(ordered + left, 60, "{ordered} ordered, {left} left");
+    market.is_sound().await;
+}
+
+#[tokio::test]
 async fn an_order_short_of_stock_takes_nothing_and_names_what_is_short() {
     let market = Market::open().await;
     let (lamp, chair) = (market.product("lamp", "2.50", 5).await, market.product("chair", "40.00", 1).await);

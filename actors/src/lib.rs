@@ -16,8 +16,10 @@ pub mod db;
 pub mod feed;
 pub mod idempotency;
 pub mod inventory;
+pub mod limits;
 pub mod mailer;
 pub mod orders;
+mod redis;
 mod shop;
 pub mod types;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use tokio::sync::Notify;
 
 use crate::accounts::{AccountSettings, Accounts, SessionBook};
 use crate::audit::Audit;
@@ -11,9 +12,11 @@ use crate::cart::{CartSettings, Carts};
 use crate::catalog::{Catalog, CatalogCache, CatalogSettings};
 use crate::db::{ConnectError, Database, StoreError};
 use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
-use crate::inventory::{InventoryActor, InventorySettings};
+use crate::inventory::{InventoryActor, InventorySettings, SoldOut};
+use crate::limits::{LimitSettings, Limits};
 use crate::mailer::{MailerActor, MailerSettings, StopMailer};
 use crate::orders::{OrderActor, OrderSettings};
+use crate::redis::Redis;
 
 /// How long the mailer may take to finish the letters in hand when the shop stops.
 const MAILER_PATIENCE: Duration = Duration::from_secs(3);
@@ -33,6 +36,11 @@ pub struct ShopSettings {
     pub inventory: InventorySettings,
     /// The event log and its sockets.
     pub feed: FeedSettings,
+    /// How often one client may ask.
+    pub limits: LimitSettings,
+    /// Redis, for the catalogue's cache and the limits' counters to be shared between nodes; each
+    /// process has its own without one.
+    pub redis_url: Option<String>,
     /// Mail; `None` in commands that must not send any.
     pub mailer: Option<MailerSettings>,
 }
@@ -66,6 +74,8 @@ pub struct Shop {
     pub inventory: Addr<InventoryActor>,
     /// The event log as this node has read it.
     pub feed: Feed,
+    /// How often one client may ask.
+    pub limits: Limits,
     /// The conservation check.
     pub audit: Audit,
     /// The database.
@@ -80,23 +90,36 @@ impl Shop {
     /// See [`StartError`].
     pub async fn start(settings: ShopSettings, database: Arc<Database>) -> Result<Self, StartError> {
         let db = database.db();
-        let cache = Arc::new(CatalogCache::new(&settings.catalog));
+        let redis = match &settings.redis_url {
+            Some(url) => Redis::open(url, &db).await?,
+            None => None,
+        };
+        let limits = Limits::new(&settings.limits, redis.as_ref());
+        let cache = Arc::new(CatalogCache::new(&settings.catalog, redis));
         let book = Arc::new(SessionBook::default());
-        let listeners = Listeners(Arc::new([cache.clone() as _, book.clone() as _]));
-        let wake = Arc::new(tokio::sync::Notify::new());
+        let sold_out = Arc::new(SoldOut::default());
+        let listeners = Listeners(Arc::new([cache.clone() as _, book.clone() as _, sold_out.clone() as _]));
+        let wake = Arc::new(Notify::new());
+        let reset_asked = Arc::new(Notify::new());
         let announcer = Announcer::new(listeners.clone(), wake.clone());
 
         let feed = Feed::start(database.clone(), listeners, wake, settings.feed).await?;
-        let accounts = Accounts::start(db.clone(), announcer.clone(), book, settings.accounts).await?;
+        let accounts =
+            Accounts::start(db.clone(), announcer.clone(), book, reset_asked.clone(), settings.accounts)
+                .await?;
         let inventory = InventoryActor::launch(&database, announcer.clone(), settings.inventory)?;
-        let orders = OrderActor::launch(db.clone(), inventory.clone(), settings.orders);
+        let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders);
         let carts = Carts::new(db.clone(), orders.clone(), &settings.carts);
         let catalog = Catalog::new(db.clone(), announcer, cache, inventory.clone());
         let mailer = match settings.mailer {
-            Some(settings) => Some(MailerActor::launch(db.clone(), &feed, settings).map_err(StartError::Mail)?),
+            Some(settings) => {
+                let mailer = MailerActor::launch(db.clone(), &feed, reset_asked, settings);
+                Some(mailer.map_err(StartError::Mail)?)
+            }
             None => None,
         };
-        Ok(Self { accounts, catalog, carts, orders, inventory, feed, audit: Audit::new(db), database, mailer })
+        let audit = Audit::new(db);
+        Ok(Self { accounts, catalog, carts, orders, inventory, feed, limits, audit, database, mailer })
     }
 
     /// Closes the feeds and lets what is under way finish.

@@ -130,3 +130,36 @@ async fn off_the_runtime<T: Send + 'static>(
         Err(stopped) => Err(EmbeddedError::Interrupted(stopped.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_one_out_stops_it_and_a_killed_one_recovers() {
+        let data = std::env::temp_dir().join(format!("emporium-embedded-{}", std::process::id()));
+        let (one, other) = tokio::join!(Embedded::start(&data), Embedded::start(&data));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one.url(), other.url());
+        let cluster = one.cluster.clone();
+
+        one.stop().await.unwrap();
+        assert!(cluster.takes_connections(), "stopped under somebody who uses it");
+
+        let pid_file = other.home().join("cluster/postmaster.pid");
+        let pid = std::fs::read_to_string(&pid_file).unwrap().lines().next().unwrap().to_owned();
+        let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        assert!(killed.success());
+        while cluster.takes_connections() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        other.revive().await.unwrap();
+        assert!(cluster.takes_connections(), "not recovered");
+
+        let home = other.home();
+        other.stop().await.unwrap();
+        assert!(!cluster.takes_connections(), "still running");
+        std::fs::remove_dir_all(home).unwrap();
+        std::fs::remove_dir_all(data).ok();
+    }
+}

@@ -12,6 +12,7 @@ use super::auth;
 use super::body::Body;
 use super::error::{ApiError, FieldErrors};
 use super::fields::{Email, Fields, Text};
+use super::limits;
 use super::resource::Resource;
 use super::respond::{self, Answer};
 
@@ -28,6 +29,14 @@ pub(crate) fn routes(cfg: &mut ServiceConfig) {
     Resource::new("Logout All", "/api/auth/logout/all/").post(logout_all).mount(cfg);
     Resource::new("Me", "/api/auth/me/").get(get_me).patch(update_me).mount(cfg);
     Resource::new("Password Change", "/api/auth/password/change/").post(change_password).mount(cfg);
+    Resource::new("Password Reset", "/api/auth/password/reset/")
+        .ignoring_authorization()
+        .post(request_reset)
+        .mount(cfg);
+    Resource::new("Password Reset Confirm", "/api/auth/password/reset/confirm/")
+        .ignoring_authorization()
+        .post(reset_password)
+        .mount(cfg);
 }
 
 impl From<AccountError> for ApiError {
@@ -45,6 +54,9 @@ impl From<AccountError> for ApiError {
                 "old_password",
                 "Your old password was entered incorrectly. Please enter it again.",
             ),
+            AccountError::BadResetToken => {
+                Self::field("token", "This link is not valid, was used before, or has expired.")
+            }
             AccountError::Token(fault @ TokenFault::NoUser) => {
                 Self::unauthorized(fault.to_string()).code("token_not_valid")
             }
@@ -125,7 +137,8 @@ async fn login(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Ans
     let username = fields.required("username", Text::any());
     let password = fields.required("password", Text::any());
     fields.check()?;
-    Ok(respond::ok(&state.shop.accounts.login(&username, password).await?))
+    let sign_in = state.shop.accounts.login(&username, password);
+    Ok(respond::ok(&limits::attempt(&req, &state, sign_in).await?))
 }
 
 async fn refresh(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
@@ -193,7 +206,30 @@ async fn change_password(req: HttpRequest, payload: Payload, state: Data<AppStat
     let old = fields.required("old_password", Text::any());
     let new = fields.required("new_password", Text::any());
     fields.check()?;
-    state.shop.accounts.change_password(principal, old, new).await?;
+    let change = state.shop.accounts.change_password(principal, old, new);
+    limits::attempt(&req, &state, change).await?;
+    Ok(respond::no_content())
+}
+
+/// The same answer, after the same work, whether or not an account has the address.
+async fn request_reset(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
+    let body = Body::read(&req, payload).await?;
+    let mut fields = body.fields();
+    let email = fields.required("email", Email);
+    fields.check()?;
+    limits::admit_try(&req, &state).await?;
+    state.shop.accounts.request_reset(&email).await?;
+    Ok(respond::no_content())
+}
+
+async fn reset_password(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
+    let body = Body::read(&req, payload).await?;
+    let mut fields = body.fields();
+    let token = fields.required("token", Text::any());
+    let password = fields.required("password", Text::any());
+    fields.check()?;
+    let reset = state.shop.accounts.reset_password(&token, password);
+    limits::attempt(&req, &state, reset).await?;
     Ok(respond::no_content())
 }
 

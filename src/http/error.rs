@@ -1,9 +1,9 @@
 //! How a request is refused.
 //!
-//! The only place of the edge that knows status codes of errors, and the only one that logs a
-//! failure. Domain errors become an [`ApiError`] in the file of the endpoints that meet them; what
-//! reaches a client is one of two shapes, `{"field": ["message"]}` or `{"detail": "text"}`, and never
-//! a database message or a stack trace.
+//! The only place of the edge that knows status codes of errors. Domain errors become an
+//! [`ApiError`] in the file of the endpoints that meet them; what reaches a client is one of two
+//! shapes, `{"field": ["message"]}` or `{"detail": "text"}`, and never a database message or a stack
+//! trace. The outermost layer logs what lay behind a failure, once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -205,11 +205,6 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            tracing::warn!(error = %self, "a request was put off");
-        } else if self.status.is_server_error() {
-            tracing::error!(error = %self, "a request failed");
-        }
         let mut response = respond::json(self.status, self);
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());

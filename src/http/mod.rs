@@ -2,8 +2,8 @@
 //!
 //! One file per area declares its endpoints with [`resource::Resource`], reads bodies with
 //! [`body::Body`] and [`fields::Fields`], asks the shop, and answers with [`respond`]. How a request
-//! is refused stands in [`error`], who is asking in [`auth`], what all answers share in
-//! [`negotiate`].
+//! is refused stands in [`error`], who is asking in [`auth`], how often they may in [`limits`], what
+//! all answers share in [`negotiate`].
 
 mod accounts;
 pub(crate) mod auth;
@@ -12,6 +12,7 @@ mod cart;
 mod catalog;
 pub(crate) mod error;
 pub(crate) mod fields;
+pub(crate) mod limits;
 pub(crate) mod negotiate;
 mod operations;
 mod orders;
@@ -31,6 +32,8 @@ pub struct AppState {
     pub shop: Shop,
     /// The largest request body that is read, in bytes.
     pub body_bytes_max: usize,
+    /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.
+    pub trusted_proxy_hops: usize,
     /// Set once the process is shutting down; it is then no longer ready.
     pub draining: Arc<AtomicBool>,
 }

@@ -1,12 +1,14 @@
-//! What every request and every answer has in common: an id, an acceptable form, standard headers.
+//! What every request and every answer has in common: an id, a path that ends in a slash, an
+//! acceptable form, standard headers, and a line in the log where it failed.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, Uri};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use super::error::ApiError;
 use super::query::Query;
@@ -37,22 +39,29 @@ impl RequestId {
     }
 }
 
-/// The outermost layer: gives the request its id and the answer its standard headers. A handler that
-/// panics becomes a plain `500`.
+/// The outermost layer: gives the request its id and its path the closing slash, the answer its
+/// standard headers, and a failure its line in the log. A handler that panics becomes a plain `500`.
 pub(crate) async fn stamp(
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = RequestId::of(req.headers());
     req.extensions_mut().insert(id.clone());
-    let outcome = std::panic::AssertUnwindSafe(next.call(req)).catch_unwind().await;
+    close_path(&mut req);
+    // Costs next to nothing while nobody listens at this level.
+    let span = tracing::debug_span!("request", id = id.as_str(), method = %req.method(), path = req.path());
+    let call = next.call(req).instrument(span.clone());
+    let outcome = std::panic::AssertUnwindSafe(call).catch_unwind().await;
     let mut response = match outcome {
         Ok(response) => response?.map_into_boxed_body(),
         Err(_) => {
-            let error = ApiError::internal().caused_by("a handler panicked").header(REQUEST_ID, id.0);
+            tracing::error!(id = id.as_str(), "a handler panicked");
+            let error = ApiError::internal().header(REQUEST_ID, id.0);
             return Err(error.into());
         }
     };
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
+    log_failure(&id, &response);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0);
     headers.append(header::VARY, HeaderValue::from_static("Accept"));
@@ -61,6 +70,39 @@ pub(crate) async fn stamp(
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
     Ok(response)
+}
+
+/// Every path ends in a slash; the same path without it works as well.
+fn close_path(req: &mut ServiceRequest) {
+    if req.path().ends_with('/') {
+        return;
+    }
+    let mut parts = req.uri().clone().into_parts();
+    let path = match req.uri().query() {
+        Some(query) => format!("{}/?{query}", req.path()),
+        None => format!("{}/", req.path()),
+    };
+    // A path with a slash more is as good a path; otherwise it stays as it was, and is not found.
+    parts.path_and_query = path.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        req.match_info_mut().get_mut().update(&uri);
+        req.head_mut().uri = uri;
+    }
+}
+
+/// Whoever sent the request can name its id; the log tells what lay behind the answer.
+fn log_failure(id: &RequestId, response: &ServiceResponse<BoxBody>) {
+    let status = response.status();
+    if !status.is_server_error() {
+        return;
+    }
+    let (id, method, path) = (id.as_str(), response.request().method(), response.request().path());
+    let error = response.response().error().map(ToString::to_string).unwrap_or_default();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::warn!(id, %method, path, error, "a request was put off");
+    } else {
+        tracing::error!(id, %method, path, status = status.as_u16(), error, "a request failed");
+    }
 }
 
 /// Whether the caller can take JSON. Browsers, which ask for HTML, get it as well.

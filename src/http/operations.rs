@@ -17,10 +17,10 @@ use super::respond::{self, Answer};
 
 pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
     Resource::new("Emporium", "/").get(front).mount(cfg);
-    Resource::new("Liveness", "/health/live/").ignoring_authorization().get(live).mount(cfg);
-    Resource::new("Readiness", "/health/ready/").ignoring_authorization().get(ready).mount(cfg);
+    Resource::new("Liveness", "/health/live/").ignoring_authorization().unlimited().get(live).mount(cfg);
+    Resource::new("Readiness", "/health/ready/").ignoring_authorization().unlimited().get(ready).mount(cfg);
     Resource::new("Audit", "/api/audit/").get(audit).mount(cfg);
-    cfg.service(web::resource(["/metrics", "/metrics/"]).route(web::get().to(metrics)));
+    cfg.service(web::resource("/metrics/").route(web::get().to(metrics)));
 }
 
 async fn front() -> Answer {
@@ -39,9 +39,8 @@ async fn live(state: web::Data<AppState>) -> Answer {
 /// Requests may be sent here: the database answers and is migrated, and the process is not on its
 /// way out.
 async fn ready(state: web::Data<AppState>) -> Answer {
-    let not_ready = |text: &str| {
-        Err(ApiError::detail(StatusCode::SERVICE_UNAVAILABLE, text).code("not_ready"))
-    };
+    let not_ready =
+        |text: &str| Err(ApiError::detail(StatusCode::SERVICE_UNAVAILABLE, text).code("not_ready"));
     if state.draining.load(Ordering::Relaxed) {
         return not_ready("The server is shutting down.");
     }
@@ -64,6 +63,10 @@ async fn metrics(handle: Option<web::Data<PrometheusHandle>>) -> HttpResponse {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() { Self::unavailable().caused_by(error) } else { Self::internal().caused_by(error) }
+        if error.is_unavailable() {
+            Self::unavailable().caused_by(error)
+        } else {
+            Self::internal().caused_by(error)
+        }
     }
 }

@@ -1,9 +1,8 @@
-//! How an endpoint is declared: once, with both forms of its path, its methods and their order of
-//! checks.
+//! How an endpoint is declared: once, with its path, its methods and their order of checks.
 //!
-//! Every resource checks in this order: can the caller take JSON (`406`), is the bearer token good
-//! (`401`), may this caller write here (`401`, `403`), is there such a method (`405`); then its
-//! handler goes on. `HEAD` works as `GET`, `OPTIONS` describes, and each answer names the methods in
+//! Every resource checks in this order: can the caller take JSON (`406`), may they ask yet again
+//! (`429`), is the bearer token good (`401`), may this caller write here (`401`, `403`), is there
+//! such a method (`405`); then its handler goes on. `HEAD` works as `GET`, `OPTIONS` describes, and each answer names the methods in
 //! `Allow`.
 
 use std::rc::Rc;
@@ -13,11 +12,11 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, ResponseError, Route, web};
+use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Route, web};
 use serde_json::json;
 
 use super::error::ApiError;
-use super::{AppState, auth, negotiate, respond};
+use super::{AppState, auth, limits, negotiate, respond};
 
 /// A resource while it is declared.
 pub(crate) struct Resource {
@@ -26,20 +25,35 @@ pub(crate) struct Resource {
     methods: Vec<Method>,
     routes: Vec<Route>,
     checks_bearer: bool,
+    is_limited: bool,
     staff_writes: bool,
 }
 
 impl Resource {
-    /// A resource at `path`, which ends in a slash; it is served without as well. `name` is shown by
+    /// A resource at `path`, which ends in a slash, as every path does by the time it is routed. `name` is shown by
     /// `OPTIONS`.
     pub(crate) fn new(name: &'static str, path: &'static str) -> Self {
-        Self { name, path, methods: Vec::new(), routes: Vec::new(), checks_bearer: true, staff_writes: false }
+        Self {
+            name,
+            path,
+            methods: Vec::new(),
+            routes: Vec::new(),
+            checks_bearer: true,
+            is_limited: true,
+            staff_writes: false,
+        }
     }
 
     /// Takes no notice of `Authorization`, however broken.
     #[must_use]
     pub(crate) fn ignoring_authorization(self) -> Self {
         Self { checks_bearer: false, ..self }
+    }
+
+    /// May be asked as often as anybody likes.
+    #[must_use]
+    pub(crate) fn unlimited(self) -> Self {
+        Self { is_limited: false, ..self }
     }
 
     /// Lets only staff use methods that write, and says so before it says whether there is such a
@@ -111,15 +125,15 @@ impl Resource {
 
     /// Puts the resource into the application.
     pub(crate) fn mount(self, cfg: &mut web::ServiceConfig) {
-        let Self { name, path, methods, routes, checks_bearer, staff_writes } = self;
+        let Self { name, path, methods, routes, checks_bearer, is_limited, staff_writes } = self;
         let allow = allow(&methods);
-        let bare = path.strip_suffix('/').unwrap_or(path);
-        let mut resource = web::resource([path, bare]);
+        // One plain pattern: the router compares it as text, where a set of two would be a regex.
+        let mut resource = web::resource(path);
         for route in routes {
             resource = resource.route(route);
         }
         let describe = move || async move { describe(name) };
-        let rules = Rc::new(Rules { allow, checks_bearer, staff_writes });
+        let rules = Rc::new(Rules { allow, checks_bearer, is_limited, staff_writes });
         let resource = resource
             .route(web::method(Method::OPTIONS).to(describe))
             .default_service(web::to(method_not_allowed))
@@ -132,6 +146,7 @@ impl Resource {
 struct Rules {
     allow: HeaderValue,
     checks_bearer: bool,
+    is_limited: bool,
     staff_writes: bool,
 }
 
@@ -143,7 +158,7 @@ async fn guard(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let mut response = match admit(&rules, &req).await {
         Ok(()) => next.call(req).await?.map_into_boxed_body(),
-        Err(refusal) => req.into_response(refusal.error_response()),
+        Err(refusal) => req.into_response(HttpResponse::from_error(refusal)),
     };
     response.headers_mut().insert(header::ALLOW, rules.allow.clone());
     Ok(response)
@@ -151,11 +166,18 @@ async fn guard(
 
 async fn admit(rules: &Rules, req: &ServiceRequest) -> Result<(), ApiError> {
     negotiate::negotiate(req.request())?;
-    if !rules.checks_bearer {
-        return Ok(());
-    }
     let state = state(req.request())?;
-    if let Some(access) = auth::check(req.headers(), &state.shop.accounts).await? {
+    let checked = match rules.checks_bearer {
+        true => auth::check(req.headers(), &state.shop.accounts).await,
+        false => Ok(None),
+    };
+    if rules.is_limited {
+        // A request with a bad token counts as well, for the address that it came from.
+        let principal =
+            checked.as_ref().ok().and_then(|access| access.as_ref()).map(|access| access.principal);
+        limits::admit(req.request(), state, principal).await?;
+    }
+    if let Some(access) = checked? {
         req.extensions_mut().insert(access);
     }
     if rules.staff_writes && !req.method().is_safe() {

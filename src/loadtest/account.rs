@@ -4,19 +4,24 @@
 //! by signing in again; "not now" (`503`, `429`) and broken connections are tried again until the
 //! patience ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use super::client::{Answer, Client, ClientError, Request, is_not_now};
+use super::client::{Answer, Client, ClientError, Request, Target, is_not_now};
+use super::progress::Progress;
 
 /// How long one request is tried again before it counts as failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause between two tries, whatever the server asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Registrations at once; each costs the server two password hashings of about 25 ms of a core.
+const SIGN_UPS_AT_ONCE: usize = 4;
 
 #[derive(Debug, Default, Deserialize)]
 struct Tokens {
@@ -31,6 +36,8 @@ pub(crate) struct Account {
     username: String,
     password: String,
     tokens: Mutex<Tokens>,
+    /// Held while the tokens are renewed, so that many connections of one user renew them once.
+    renewing: tokio::sync::Mutex<()>,
 }
 
 /// An answer, and how often the request had to be sent again for it.
@@ -46,7 +53,8 @@ impl Account {
         username: String,
         password: String,
     ) -> Result<Self, ClientError> {
-        let account = Self { username, password, tokens: Mutex::default() };
+        let (tokens, renewing) = (Mutex::default(), tokio::sync::Mutex::default());
+        let account = Self { username, password, tokens, renewing };
         account.log_in(client).await?;
         Ok(account)
     }
@@ -79,17 +87,23 @@ impl Account {
     /// Sends a request as this user, trying again where that is safe and may help. A request that
     /// changes something must carry an idempotency key.
     pub(crate) async fn send(&self, client: &mut Client, request: Request) -> Result<Patient, ClientError> {
-        let request = request.bearer(&self.access());
+        let access = self.access();
+        let request = request.bearer(&access);
         let first = patiently(client, &request).await?;
         if first.answer.status != 401 {
             return Ok(first);
         }
-        self.renew(client).await?;
+        self.renew(client, &access).await?;
         let second = patiently(client, &request.bearer(&self.access())).await?;
         Ok(Patient { answer: second.answer, retries: first.retries + second.retries })
     }
 
-    async fn renew(&self, client: &mut Client) -> Result<(), ClientError> {
+    /// Renews the access token, unless it is another one than `refused` by now.
+    pub(crate) async fn renew(&self, client: &mut Client, refused: &str) -> Result<(), ClientError> {
+        let _turn = self.renewing.lock().await;
+        if self.access() != refused {
+            return Ok(());
+        }
         let refresh = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).refresh.clone();
         let request = Request::post("/api/auth/token/refresh/").json(&json!({"refresh": refresh}));
         let answer = patiently(client, &request).await?.answer;
@@ -117,6 +131,36 @@ impl Account {
     fn keep(&self, tokens: Tokens) {
         *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
+}
+
+/// Registers customers and signs them in, a few at once; gives their ids and accounts in order.
+pub(crate) async fn sign_up(target: &Target, names: Vec<String>) -> Result<Vec<(i64, Account)>, ClientError> {
+    let progress = Arc::new(Mutex::new(Progress::begin("registering customers", names.len())));
+    let names: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(names.into_iter().enumerate().collect()));
+    // One for all: these accounts hold nothing, and nobody signs in to them after the run.
+    let password = format!("{:032x}", rand::random::<u128>());
+    let mut workers = JoinSet::new();
+    for _ in 0..SIGN_UPS_AT_ONCE {
+        let (names, progress) = (names.clone(), progress.clone());
+        let (mut client, password) = (Client::new(target.clone()), password.clone());
+        workers.spawn(async move {
+            let mut registered = Vec::new();
+            loop {
+                let next = names.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some((place, name)) = next else { return Ok::<_, ClientError>(registered) };
+                let (id, account) = Account::register(&mut client, name, password.clone()).await?;
+                registered.push((place, id, account));
+                progress.lock().unwrap_or_else(PoisonError::into_inner).advance();
+            }
+        });
+    }
+    let mut registered = Vec::new();
+    for worker in workers.join_all().await {
+        registered.extend(worker?);
+    }
+    progress.lock().unwrap_or_else(PoisonError::into_inner).end();
+    registered.sort_by_key(|(place, _, _)| *place);
+    Ok(registered.into_iter().map(|(_, id, account)| (id, account)).collect())
 }
 
 /// Sends a request until it is answered with something else than "not now", or the patience ends;

@@ -20,7 +20,7 @@ pub(crate) struct Shelf {
 }
 
 /// A product whose stock is not what the acknowledged orders leave.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Difference {
     product: i64,
     expected: i64,
@@ -28,7 +28,7 @@ pub(crate) struct Difference {
 }
 
 /// How the shop's stock and the own books compare.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Comparison {
     /// Products compared.
     pub products: usize,
@@ -44,6 +44,16 @@ impl Comparison {
     /// Whether the books agree.
     pub(crate) fn agrees(&self) -> bool {
         self.differing == 0 && self.below_zero == 0
+    }
+
+    /// What does not agree.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        let findings = [
+            (self.differing, "products differ from the own books"),
+            (self.below_zero, "products are below zero"),
+        ];
+        let broken = findings.into_iter().filter(|(count, _)| *count > 0);
+        broken.map(|(count, what)| format!("{count} {what}")).collect()
     }
 }
 
@@ -77,11 +87,33 @@ impl Audit {
         }
         answer.json()
     }
+
+    /// For people.
+    pub(crate) fn in_words(&self) -> String {
+        let clean = match self.ok {
+            true => "clean".to_owned(),
+            false => format!("{} discrepancies", self.discrepancies.len()),
+        };
+        format!("{clean}: {} units in, {} out, {} orders", self.units_in, self.units_out, self.orders)
+    }
 }
 
 impl Shelf {
     /// Walks the whole product list, page by page.
     pub(crate) async fn read(client: &mut Client, staff: &Account) -> Result<Self, ClientError> {
+        Self::walk(client, staff, "/api/products/?page_size=1000".to_owned()).await
+    }
+
+    /// Walks the products of one category.
+    pub(crate) async fn read_category(
+        client: &mut Client,
+        staff: &Account,
+        category: i64,
+    ) -> Result<Self, ClientError> {
+        Self::walk(client, staff, format!("/api/products/?category={category}&page_size=1000")).await
+    }
+
+    async fn walk(client: &mut Client, staff: &Account, first: String) -> Result<Self, ClientError> {
         #[derive(Deserialize)]
         struct Product {
             id: i64,
@@ -89,7 +121,7 @@ impl Shelf {
             stock: i64,
         }
         let mut shelf = Self::default();
-        let mut next = Some("/api/products/?page_size=1000".to_owned());
+        let mut next = Some(first);
         while let Some(path) = next {
             let answer = staff.send(client, Request::get(path)).await?.answer;
             if answer.status != 200 {
@@ -133,7 +165,7 @@ impl Shelf {
 }
 
 /// The path and query of the `next` link (RFC 8288).
-fn next_page(link: &str) -> Option<String> {
+pub(crate) fn next_page(link: &str) -> Option<String> {
     link.split(", <").find(|part| part.contains("rel=\"next\"")).and_then(|part| {
         let url = part.trim_start_matches('<').split('>').next()?;
         let url: hyper::Uri = url.parse().ok()?;

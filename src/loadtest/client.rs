@@ -38,6 +38,11 @@ impl Target {
     pub fn address(&self) -> &str {
         &self.address
     }
+
+    /// What stands in the `Host` header.
+    pub(crate) fn host(&self) -> &str {
+        self.host.to_str().unwrap_or(&self.address)
+    }
 }
 
 impl fmt::Display for Target {

@@ -5,8 +5,6 @@
 //! its order feed must confirm.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,23 +12,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::books::{Audit, Comparison, Shelf};
 use super::client::{Answer, Client, ClientError, Request, Target};
-use super::orders_file::{self, Invoice, OrdersFileError};
+use super::drive::DriveError;
+use super::machine::Machine;
+use super::options::{OutputArgs, ShopArgs};
+use super::orders_file::{self, Invoice};
 use super::progress::Progress;
-use super::verdict::{Latency, Machine, Orders, Verdict, per_second};
+use super::recorder::{Outcome, Recorder, per_second};
+use super::report::tell;
+use super::stage::StageError;
+use super::usage::Meter;
+use super::verdict::{Orders, Verdict};
 use super::watch::Watch;
 
 /// Accounts that the buyers without a number share.
 const GUEST_ACCOUNTS: usize = 16;
-/// Registrations at once; each costs the server two password hashings of about 25 ms of a core.
-const SIGN_UPS_AT_ONCE: usize = 4;
 /// How long the nodes behind a load balancer may take to show each other's last sales.
 const SETTLE_MAX: Duration = Duration::from_secs(3);
 
@@ -42,44 +44,35 @@ const SETTLE_MAX: Duration = Duration::from_secs(3);
 /// only if no order failed and the books agree; refusals for lack of stock are no failures.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// The orders, as CSV; gzipped if the name ends in .gz.
+    /// The orders, as CSV; gzipped if the name ends in .gz
     file: PathBuf,
-    /// The shop, as http://host:port; may be one node or a load balancer.
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
-    url: Target,
-    /// How many orders are under way at once.
+    /// How many orders are under way at once
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     clients: u16,
-    /// Also write every figure to this file.
-    #[arg(long, value_name = "OUT")]
-    json: Option<PathBuf>,
-    /// A staff account, for the audit and the order feed.
-    #[arg(long, value_name = "NAME", default_value = "admin")]
-    staff: String,
-    /// Its password.
-    #[arg(long, value_name = "PASSWORD", env = "ADMIN_PASSWORD", hide_env_values = true)]
-    staff_password: String,
+    /// Also report memory and CPU time of this process, the server's, where it runs on this machine
+    #[arg(long, value_name = "PID")]
+    watch_pid: Option<u32>,
+    #[command(flatten)]
+    shop: ShopArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     #[error(transparent)]
-    File(#[from] OrdersFileError),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("the audit is not clean before the run; {0} products do not agree")]
-    NotClean(usize),
+    Stage(#[from] StageError),
     #[error("the shop lacks {count} of the products, {first} for one; import them first")]
     UnknownSkus { count: usize, first: String },
     #[error("cannot watch the order feed: {0}")]
     Feed(String),
-    #[error("cannot keep figures: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    #[error("cannot write {path}: {source}")]
-    Output { path: String, source: std::io::Error },
-    #[error("a client stopped: {0}")]
-    Stopped(#[from] tokio::task::JoinError),
+}
+
+impl From<ClientError> for ReplayError {
+    fn from(error: ClientError) -> Self {
+        StageError::from(error).into()
+    }
 }
 
 /// An invoice as it will be sent.
@@ -106,7 +99,7 @@ struct PlacedLine {
 /// The own books, written as answers come.
 struct Ledger {
     orders: Orders,
-    latency: Histogram<u64>,
+    recorder: Recorder,
     acknowledged: HashSet<i64>,
     sold: HashMap<i64, i64>,
     progress: Progress,
@@ -124,58 +117,40 @@ struct Run {
 /// Plays the scenario and tells its verdict.
 pub(crate) async fn play(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let verdict = replay(args).await?;
-    let write = |path: &str, outcome: std::io::Result<()>| {
-        outcome.map_err(|source| ReplayError::Output { path: path.to_owned(), source })
-    };
-    write("the table", verdict.write_table(&mut std::io::stdout().lock()))?;
-    if let Some(path) = &args.json {
-        let write_json = || {
-            let mut out = BufWriter::new(File::create(path)?);
-            serde_json::to_writer_pretty(&mut out, &verdict)?;
-            writeln!(out)?;
-            out.flush()
-        };
-        write(&path.display().to_string(), write_json())?;
-    }
-    Ok(if verdict.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tell(&verdict, &args.output).map_err(StageError::from)?)
 }
 
 async fn replay(args: &ReplayArgs) -> Result<Verdict, ReplayError> {
-    let invoices = orders_file::read(&args.file)?;
-    let mut client = Client::new(args.url.clone());
-    let staff = Account::sign_in(&mut client, args.staff.clone(), args.staff_password.clone()).await?;
-    let staff = Arc::new(staff);
-    let audit_before = Audit::read(&mut client, &staff).await?;
-    if !audit_before.ok {
-        return Err(ReplayError::NotClean(audit_before.discrepancies.len()));
-    }
+    let invoices = orders_file::read(&args.file).map_err(StageError::from)?;
+    let url = &args.shop.url;
+    let mut client = Client::new(url.clone());
+    let (staff, audit_before) = args.shop.enter().await?;
     let before = Shelf::read(&mut client, &staff).await?;
 
     let run_name = format!("run{:08x}", rand::random::<u32>());
     let (queue, customers) = prepare(&invoices, &before, &run_name)?;
     drop(invoices);
-    let (users, accounts) = sign_up(&args.url, customers).await?;
-    let watch = Watch::open(args.url.clone(), staff.clone()).await.map_err(ReplayError::Feed)?;
+    let signed_up = account::sign_up(url, customers).await?;
+    let (users, accounts): (HashSet<i64>, Vec<Account>) = signed_up.into_iter().unzip();
+    let watch = Watch::open(url.clone(), staff.clone()).await.map_err(ReplayError::Feed)?;
 
     let customers = accounts.len();
+    let meter = Meter::begin(args.watch_pid);
+    let recorder = Recorder::begin(&["order"], Duration::ZERO, None).map_err(DriveError::from);
     let ledger = Ledger {
         orders: Orders::default(),
-        latency: Latency::histogram()?,
+        recorder: recorder.map_err(StageError::from)?,
         acknowledged: HashSet::new(),
         sold: HashMap::new(),
         progress: Progress::begin("placing orders", queue.len()),
     };
-    let run = Run {
-        target: args.url.clone(),
-        queue,
-        next: AtomicUsize::new(0),
-        accounts,
-        ledger: Mutex::new(ledger),
-    };
+    let run =
+        Run { target: url.clone(), queue, next: AtomicUsize::new(0), accounts, ledger: Mutex::new(ledger) };
     let run = Arc::new(run);
     let time = drive(&run, args.clients.into()).await?;
+    let usage = meter.end();
 
-    let Ledger { orders, latency, acknowledged, sold, progress } = match Arc::into_inner(run) {
+    let Ledger { orders, recorder, acknowledged, sold, progress } = match Arc::into_inner(run) {
         Some(run) => run.ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
         None => return Err(ReplayError::Feed("a client is still running".to_owned())),
     };
@@ -192,7 +167,8 @@ async fn replay(args: &ReplayArgs) -> Result<Verdict, ReplayError> {
         orders_per_second: per_second(orders.placed, time),
         lines_per_second: per_second(orders.lines, time),
         orders,
-        latency_us: Latency::of(&latency),
+        figures: recorder.figures(),
+        usage,
         units_before: before.units(),
         units_after: after.units(),
         books,
@@ -242,40 +218,6 @@ fn prepare(
     Ok((queue, customers))
 }
 
-/// Registers the customers and signs them in, a few at once; gives their ids and accounts in order.
-async fn sign_up(
-    target: &Target,
-    customers: Vec<String>,
-) -> Result<(HashSet<i64>, Vec<Account>), ReplayError> {
-    let progress = Arc::new(Mutex::new(Progress::begin("registering customers", customers.len())));
-    let customers = Arc::new(customers);
-    let next = Arc::new(AtomicUsize::new(0));
-    // One for all: these accounts hold nothing, and nobody signs in to them after the run.
-    let password = format!("{:032x}", rand::random::<u128>());
-    let mut workers = JoinSet::new();
-    for _ in 0..SIGN_UPS_AT_ONCE {
-        let (customers, next, progress) = (customers.clone(), next.clone(), progress.clone());
-        let (mut client, password) = (Client::new(target.clone()), password.clone());
-        workers.spawn(async move {
-            let mut registered = Vec::new();
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(name) = customers.get(place) else { return Ok::<_, ClientError>(registered) };
-                let (id, account) = Account::register(&mut client, name.clone(), password.clone()).await?;
-                registered.push((place, id, account));
-                progress.lock().unwrap_or_else(PoisonError::into_inner).advance();
-            }
-        });
-    }
-    let mut registered = Vec::with_capacity(customers.len());
-    while let Some(worker) = workers.join_next().await {
-        registered.extend(worker??);
-    }
-    progress.lock().unwrap_or_else(PoisonError::into_inner).end();
-    registered.sort_by_key(|(place, _, _)| *place);
-    Ok(registered.into_iter().map(|(_, id, account)| (id, account)).unzip())
-}
-
 /// Places every order, `clients` at once; returns the time from the first request to the last answer.
 async fn drive(run: &Arc<Run>, clients: usize) -> Result<Duration, ReplayError> {
     let began = Instant::now();
@@ -290,7 +232,7 @@ async fn drive(run: &Arc<Run>, clients: usize) -> Result<Duration, ReplayError> 
         });
     }
     while let Some(worker) = workers.join_next().await {
-        worker?;
+        worker.map_err(StageError::from)?;
     }
     Ok(began.elapsed())
 }
@@ -299,18 +241,23 @@ impl Run {
     async fn place(&self, client: &mut Client, order: &Order) {
         let request =
             Request::post("/api/orders/").header("Idempotency-Key", &order.key).json_text(order.body.clone());
-        let began = Instant::now();
+        let sent = Instant::now();
         let outcome = self.accounts[order.account].send(client, request).await;
-        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let answered = Instant::now();
         let mut ledger = self.ledger();
-        ledger.latency.saturating_record(took);
-        match outcome {
+        let outcome = match outcome {
             Ok(outcome) => {
                 ledger.orders.retries += outcome.retries;
-                ledger.enter(order, &outcome.answer);
+                ledger.enter(order, &outcome.answer)
             }
-            Err(error) => ledger.orders.fail(error.to_string()),
-        }
+            Err(error) => Err(error.to_string()),
+        };
+        let outcome = outcome.unwrap_or_else(|reason| {
+            ledger.orders.fail(reason.clone());
+            Outcome::Failed(reason)
+        });
+        let begins = ledger.recorder.time(sent);
+        ledger.recorder.record(0, begins, sent, answered, outcome);
         ledger.progress.advance();
     }
 
@@ -320,21 +267,25 @@ impl Run {
 }
 
 impl Ledger {
-    fn enter(&mut self, order: &Order, answer: &Answer) {
+    /// What became of an order; an error is a failure.
+    fn enter(&mut self, order: &Order, answer: &Answer) -> Result<Outcome, String> {
         match answer.status {
             201 => match answer.json::<Placed>() {
                 Ok(placed) if placed.is_as_asked(order) => self.enter_sale(order, placed.id),
-                Ok(placed) => self.orders.fail(format!("order {} is not what was asked for", placed.id)),
-                Err(error) => self.orders.fail(error.to_string()),
+                Ok(placed) => Err(format!("order {} is not what was asked for", placed.id)),
+                Err(error) => Err(error.to_string()),
             },
-            409 if answer.text().contains("\"out_of_stock\"") => self.orders.refused += 1,
-            _ => self.orders.fail(answer.unexpected("not placed").to_string()),
+            409 if answer.text().contains("\"out_of_stock\"") => {
+                self.orders.refused += 1;
+                Ok(Outcome::SoldOut)
+            }
+            _ => Err(answer.unexpected("not placed").to_string()),
         }
     }
 
-    fn enter_sale(&mut self, order: &Order, id: i64) {
+    fn enter_sale(&mut self, order: &Order, id: i64) -> Result<Outcome, String> {
         if !self.acknowledged.insert(id) {
-            return self.orders.fail(format!("order {id} was given out twice"));
+            return Err(format!("order {id} was given out twice"));
         }
         self.orders.placed += 1;
         self.orders.lines += order.units.len() as u64;
@@ -342,6 +293,7 @@ impl Ledger {
             self.orders.units += quantity;
             *self.sold.entry(product).or_default() += quantity;
         }
+        Ok(Outcome::Done)
     }
 }
 

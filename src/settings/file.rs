@@ -13,17 +13,19 @@ use emporium_actors::catalog::CatalogSettings;
 use emporium_actors::db::DatabaseSettings;
 use emporium_actors::feed::FeedSettings;
 use emporium_actors::inventory::InventorySettings;
+use emporium_actors::limits::{LimitSettings, RateLimit};
 use emporium_actors::mailer::MailerSettings;
 use emporium_actors::orders::OrderSettings;
 use serde::Deserialize;
 
-use super::{Environment, HttpSettings, LogSettings, RateLimit, RateLimitSettings, Settings, SettingsError};
+use super::{Environment, HttpSettings, LogSettings, Settings, SettingsError};
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
 const PRODUCTION: &str = include_str!("../../config/production.toml");
 /// Keys that hold a list, which a variable gives with commas.
 const LISTS: [&str; 1] = ["http.allowed_origins"];
 const ORIGINS_MAX: usize = 100;
+const RESET_URL_BYTES_MAX: usize = 500;
 
 /// A day, in seconds.
 const DAY: u64 = 86_400;
@@ -57,7 +59,6 @@ struct Http {
     shutdown_timeout_s: u64,
     shutdown_delay_s: u64,
     body_bytes_max: u64,
-    import_bytes_max: u64,
     allowed_origins: Vec<String>,
     trusted_proxy_hops: u64,
 }
@@ -116,6 +117,7 @@ struct Orders {
 struct Inventory {
     batch_max: u64,
     queue_max: u64,
+    wait_max_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +132,7 @@ struct Feed {
 #[serde(deny_unknown_fields)]
 struct Mail {
     from: String,
+    reset_url: String,
 }
 
 #[derive(Deserialize)]
@@ -165,7 +168,7 @@ impl File {
         builder.build().map_err(kind)?.try_deserialize().map_err(kind)
     }
 
-    pub(super) fn http(&self, redis_url: Option<String>) -> Result<HttpSettings, SettingsError> {
+    pub(super) fn http(&self) -> Result<HttpSettings, SettingsError> {
         let http = &self.http;
         let workers = match within("http.workers", http.workers, 0..=512)? {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -186,15 +189,12 @@ impl File {
             shutdown_timeout: seconds("http.shutdown_timeout_s", http.shutdown_timeout_s, 1..=300)?,
             shutdown_delay: seconds("http.shutdown_delay_s", http.shutdown_delay_s, 0..=300)?,
             body_bytes_max: count(within("http.body_bytes_max", http.body_bytes_max, 1024..=1 << 30)?),
-            import_bytes_max: within("http.import_bytes_max", http.import_bytes_max, 1024..=1 << 40)?,
             allowed_origins: origins(&http.allowed_origins)?,
             trusted_proxy_hops: count(within("http.trusted_proxy_hops", http.trusted_proxy_hops, 0..=10)?),
-            rate_limits: self.rate_limits()?,
-            redis_url,
         })
     }
 
-    fn rate_limits(&self) -> Result<RateLimitSettings, SettingsError> {
+    fn limits(&self) -> Result<LimitSettings, SettingsError> {
         const MOST: u64 = 1_000_000;
         let limits = &self.rate_limit;
         let rate = |key, per, value, burst_key, burst| -> Result<Option<RateLimit>, SettingsError> {
@@ -203,7 +203,7 @@ impl File {
             let interval = u32::try_from(value).ok().filter(|value| *value > 0).map(|value| per / value);
             Ok(interval.map(|interval| RateLimit { interval, burst }))
         };
-        Ok(RateLimitSettings {
+        Ok(LimitSettings {
             requests: rate(
                 "rate_limit.requests_per_second",
                 Duration::from_secs(1),
@@ -267,7 +267,6 @@ impl File {
         Ok(ShopSettings {
             accounts: self.accounts()?,
             catalog: CatalogSettings {
-                redis_url,
                 cache_entries_max: within(
                     "catalog.cache_entries_max",
                     self.catalog.cache_entries_max,
@@ -289,6 +288,7 @@ impl File {
             inventory: InventorySettings {
                 batch_max: count(within("inventory.batch_max", self.inventory.batch_max, 1..=10_000)?),
                 queue_max: count(within("inventory.queue_max", self.inventory.queue_max, 1..=1_000_000)?),
+                wait_max: millis("inventory.wait_max_ms", self.inventory.wait_max_ms, 100..=60_000)?,
                 hold,
             },
             feed: FeedSettings {
@@ -296,10 +296,13 @@ impl File {
                 retention: seconds("feed.retention_s", self.feed.retention_s, 60..=365 * DAY)?,
                 sockets_max: count(within("feed.sockets_max", self.feed.sockets_max, 1..=1_000_000)?),
             },
+            limits: self.limits()?,
+            redis_url,
             mailer: Some(MailerSettings {
                 smtp_url: smtp_url.map(str::to_owned),
                 folder: Settings::mail_folder(data),
                 from: not_empty("mail.from", &self.mail.from)?,
+                reset_url: reset_url(&self.mail.reset_url)?,
             }),
         })
     }
@@ -424,4 +427,14 @@ fn origins(given: &[String]) -> Result<Vec<String>, SettingsError> {
         }
     }
     Ok(given.to_vec())
+}
+
+fn reset_url(given: &str) -> Result<String, SettingsError> {
+    let is_url = given.starts_with("https://") || given.starts_with("http://");
+    let is_plain = given.len() <= RESET_URL_BYTES_MAX && given.bytes().all(|byte| byte.is_ascii_graphic());
+    if given.is_empty() || (is_url && is_plain) {
+        return Ok(given.to_owned());
+    }
+    let expected = format!("empty or an http(s) address in ASCII, at most {RESET_URL_BYTES_MAX} long");
+    Err(bounds("mail.reset_url", &format!("{given:?}"), &expected))
 }

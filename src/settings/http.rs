@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// What can be set about the edge; `[http]` and `[rate_limit]` in `config/default.toml`, which also
-/// says the bounds.
+/// What can be set about the edge; `[http]` in `config/default.toml`, which also says the bounds.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Address or name to listen on.
@@ -26,32 +25,8 @@ pub struct HttpSettings {
     pub shutdown_delay: Duration,
     /// Longest body of an ordinary request, in bytes.
     pub body_bytes_max: usize,
-    /// Longest body of a product import, in bytes.
-    pub import_bytes_max: u64,
     /// Browsers' origins that may open a WebSocket, besides the shop's own; `*` allows all.
     pub allowed_origins: Vec<String>,
     /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.
     pub trusted_proxy_hops: usize,
-    /// How much one client may ask for.
-    pub rate_limits: RateLimitSettings,
-    /// Where the counts are shared between nodes; per process without one.
-    pub redis_url: Option<String>,
-}
-
-/// How much one client may ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RateLimitSettings {
-    /// Any request, by account or else by address.
-    pub requests: Option<RateLimit>,
-    /// Failed sign-ins and requests for a password reset, by address.
-    pub sign_in_failures: Option<RateLimit>,
-}
-
-/// A rate, and how much may come at once before it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// The time that one request uses up.
-    pub interval: Duration,
-    /// How many may come at once; at least 1.
-    pub burst: u32,
 }

@@ -19,7 +19,7 @@ use emporium_actors::db::DatabaseSettings;
 pub use environment::Environment;
 pub(crate) use environment::quoted;
 pub use error::SettingsError;
-pub use http::{HttpSettings, RateLimit, RateLimitSettings};
+pub use http::HttpSettings;
 
 use file::File;
 
@@ -60,7 +60,7 @@ impl Settings {
         let jwt_secret = environment.get("JWT_SECRET").map(secret::checked).transpose()?;
         let ca_file = environment.get("DATABASE_CA_FILE").map(PathBuf::from);
         Ok(Self {
-            http: file.http(redis_url.clone())?,
+            http: file.http()?,
             log: file.log()?,
             database_url: environment.database_url()?,
             database: file.database(ca_file)?,
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(settings.database(String::new()).pool_size, 7);
         assert_eq!(settings.http.allowed_origins, ["https://a.example", "https://b.example"]);
         assert!(settings.shop.accounts.rotate_refresh_tokens);
-        assert_eq!(settings.http.redis_url, None);
+        assert_eq!(settings.shop.redis_url, None);
     }
 
     #[test]
@@ -167,6 +167,8 @@ mod tests {
             ("EMPORIUM_ENV", "nowhere", "config/nowhere.toml"),
             ("EMPORIUM_ENV", "../../etc/passwd", "EMPORIUM_ENV"),
             ("EMPORIUM_HTTP__ALLOWED_ORIGINS", "shop.example.com", "http.allowed_origins"),
+            ("EMPORIUM_RATE_LIMIT__REQUESTS_BURST", "0", "rate_limit.requests_burst"),
+            ("EMPORIUM_MAIL__RESET_URL", "shop.example.com/?token=", "mail.reset_url"),
             ("JWT_SECRET", "short", "openssl rand"),
         ] {
             let error = load(&[(variable, value)]).expect_err(variable);

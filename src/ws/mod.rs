@@ -22,12 +22,12 @@ use actix_web::web;
 /// Declares both sockets.
 pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(
-        web::resource(["/ws/stock/", "/ws/stock"])
+        web::resource("/ws/stock/")
             .route(web::get().to(upgrade::stock))
             .default_service(web::to(upgrade::wrong_method)),
     );
     cfg.service(
-        web::resource(["/ws/orders/", "/ws/orders"])
+        web::resource("/ws/orders/")
             .route(web::get().to(upgrade::orders))
             .default_service(web::to(upgrade::wrong_method)),
     );

@@ -13,6 +13,7 @@ use super::session::{Credentials, Purpose, Session, SignIn};
 use crate::http::AppState;
 use crate::http::auth;
 use crate::http::error::ApiError;
+use crate::http::limits;
 use crate::http::query::Query;
 use crate::settings::HttpSettings;
 
@@ -34,6 +35,7 @@ pub(super) async fn stock(
     check_origin(req.headers(), &settings.allowed_origins)?;
     let query = Query::of(&req);
     let (selection, since) = (selection(&query)?, since(&query)?);
+    limits::admit(&req, &state, None).await?;
     let seat = seat(&state)?;
     open(&req, payload, &state, seat, Purpose::Stock(selection), since)
 }
@@ -49,7 +51,13 @@ pub(super) async fn orders(
     check_origin(req.headers(), &settings.allowed_origins)?;
     let since = since(&Query::of(&req))?;
     let seat = seat(&state)?;
-    let sign_in = sign_in(&req, &state).await?;
+    let sign_in = sign_in(&req, &state).await;
+    let principal = match &sign_in {
+        Ok(SignIn::Done(credentials)) => Some(credentials.access.principal),
+        _ => None,
+    };
+    limits::admit(&req, &state, principal).await?;
+    let sign_in = sign_in?;
     open(&req, payload, &state, seat, Purpose::Orders(sign_in), since)
 }
 

@@ -123,6 +123,11 @@ impl TestApp {
         self.database.run(statements).await;
     }
 
+    /// What a query that counts comes to, behind the shop's back.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        self.database.client().await.query_one(query, &[]).await.expect(query).get(0)
+    }
+
     /// The database's address.
     pub(crate) fn database_url(&self) -> &str {
         self.database.url()

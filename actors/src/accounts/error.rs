@@ -40,6 +40,9 @@ pub enum AccountError {
     /// The old password is not the account's.
     #[error("the old password is wrong")]
     WrongPassword,
+    /// The token of a link to choose a new password is unknown, used, void or expired.
+    #[error("the link is no good")]
+    BadResetToken,
     /// The token is no good.
     #[error("{0}")]
     Token(#[from] TokenFault),

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::{self, phc::{Output, ParamsString, PasswordHash, Salt}};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use super::AccountError;
@@ -142,16 +143,24 @@ impl Drop for Place<'_> {
     }
 }
 
-fn argon2() -> Result<Argon2<'static>, AccountError> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|error| {
-        tracing::error!(%error, "the parameters of argon2 are no good");
-        AccountError::Internal
-    })?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
+/// More than the C library ever keeps for reuse: what is at least this large goes back to the
+/// system when it is freed. Hashings run on many threads, and each would keep its 19 MiB otherwise.
+const RETURNED_MEMORY_KIB: usize = 33 * 1024;
 
 fn hash(password: &str) -> Result<String, AccountError> {
-    let hash = argon2()?.hash_password(password.as_bytes()).map_err(|error| {
+    let make = || {
+        let params = Params::new(MEMORY_KIB, PASSES, 1, None)?;
+        let (salt, params_text) = (Salt::generate(), ParamsString::try_from(&params)?);
+        let output = compute(password, &salt, Version::V0x13, params)?;
+        Ok::<_, password_hash::Error>(PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: params_text,
+            salt: Some(salt),
+            hash: Some(output),
+        })
+    };
+    let hash = make().map_err(|error| {
         tracing::error!(%error, "a password could not be hashed");
         AccountError::Internal
     })?;
@@ -160,7 +169,26 @@ fn hash(password: &str) -> Result<String, AccountError> {
 
 /// By the parameters that stand in the hash.
 fn verify(password: &str, kept: &str) -> bool {
-    argon2().is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), kept).is_ok())
+    let again = || {
+        let kept = PasswordHash::new(kept)?;
+        let salt = kept.salt.ok_or(password_hash::Error::SaltInvalid)?;
+        let version = kept.version.map(Version::try_from).transpose()?.unwrap_or_default();
+        let output = compute(password, &salt, version, Params::try_from(&kept)?)?;
+        // Compares in constant time.
+        Ok::<_, password_hash::Error>(kept.algorithm == Algorithm::Argon2id.ident() && kept.hash == Some(output))
+    };
+    again().unwrap_or(false)
+}
+
+fn compute(password: &str, salt: &Salt, version: Version, params: Params) -> password_hash::Result<Output> {
+    let blocks = params.block_count();
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+    // Only what is used of it is ever backed by memory.
+    let mut memory: Vec<Block> = Vec::with_capacity(blocks.max(RETURNED_MEMORY_KIB * 1024 / Block::SIZE));
+    memory.resize(blocks, Block::new());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory.as_mut_slice())?;
+    Ok(Output::new(&output)?)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Notify;
 use unicode_normalization::UnicodeNormalization;
 
 use super::passwords::{self, Hasher};
+use super::reset;
 use super::sessions::{Rights, SessionBook};
 use super::store::{self, EMAIL_CONSTRAINT, Logged, SessionState, USERNAME_CONSTRAINT};
 use super::tokens::{self, Claims, TokenType, Tokens};
@@ -23,6 +25,8 @@ const EMAIL_CHARS_MAX: usize = 254;
 /// How often long expired sessions are looked for, and among how many at a time.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 const PRUNE_COUNT: i64 = 10_000;
+/// How many requests for a link to choose a new password may wait for the mailer.
+const RESET_REQUESTS_MAX: i64 = 10_000;
 /// The most ended sessions that are read at start; the newest.
 const ENDED_AT_START_MAX: i64 = 1_000_000;
 
@@ -70,6 +74,7 @@ struct Inner {
     db: Db,
     announcer: Announcer,
     book: Arc<SessionBook>,
+    reset_asked: Arc<Notify>,
     hasher: Hasher,
     tokens: Tokens,
     refresh_lifetime_s: i64,
@@ -77,7 +82,8 @@ struct Inner {
 }
 
 impl Accounts {
-    /// Learns which sessions have ended lately, and begins to clear away expired ones.
+    /// Learns which sessions have ended lately, and begins to clear away expired ones. `reset_asked`
+    /// wakes the mailer of this node.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -85,6 +91,7 @@ impl Accounts {
         db: Db,
         announcer: Announcer,
         book: Arc<SessionBook>,
+        reset_asked: Arc<Notify>,
         settings: AccountSettings,
     ) -> Result<Self, StoreError> {
         // The clocks of nodes may differ a little.
@@ -100,6 +107,7 @@ impl Accounts {
             db,
             announcer,
             book,
+            reset_asked,
             hasher,
             tokens,
             refresh_lifetime_s: whole_seconds(settings.refresh_lifetime),
@@ -258,6 +266,41 @@ impl Accounts {
         let logged =
             store::change_password(&inner.db, who.user, who.session, &hash, &own.password_hash).await?;
         self.announce(logged.ok_or(AccountError::WrongPassword)?);
+        Ok(())
+    }
+
+    // A forgotten password ---------------------------------------------------------------------
+
+    /// Has a link to choose a new password mailed to this address, given in its stored form, if an
+    /// active account has it. That is found out later, so neither the answer nor its time depends on
+    /// it.
+    ///
+    /// # Errors
+    /// `Overloaded` when too many requests wait for the mailer.
+    pub async fn request_reset(&self, email: &str) -> Result<(), AccountError> {
+        if !store::insert_reset_request(&self.inner.db, email, RESET_REQUESTS_MAX).await? {
+            return Err(AccountError::Overloaded);
+        }
+        self.inner.reset_asked.notify_one();
+        Ok(())
+    }
+
+    /// Replaces the password of whoever got a link with this token, once, and ends all of the user's
+    /// sessions.
+    ///
+    /// # Errors
+    /// `BadResetToken`; `Refused` for a weak password, which leaves the link good; `Overloaded`.
+    pub async fn reset_password(&self, token: &str, password: String) -> Result<(), AccountError> {
+        let inner = &self.inner;
+        let token_hash = reset::token_hash(token);
+        let owner = store::get_reset(&inner.db, &token_hash).await?.ok_or(AccountError::BadResetToken)?;
+        let faults = passwords::faults(&password, Some(&owner.username), Some(&owner.email));
+        if !faults.is_empty() {
+            return Err(AccountError::Refused(faults.into_iter().map(|fault| ("password", fault)).collect()));
+        }
+        let hash = inner.hasher.hash(password).await?;
+        let logged = store::reset_password(&inner.db, &token_hash, &hash).await?;
+        self.announce(logged.ok_or(AccountError::BadResetToken)?);
         Ok(())
     }
 
@@ -425,6 +468,9 @@ async fn tidy(inner: std::sync::Weak<Inner>) {
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions stay for now");
             }
+        }
+        if let Err(error) = store::prune_resets(&inner.db, PRUNE_COUNT).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired links stay for now");
         }
     }
 }

@@ -26,6 +26,11 @@ queries! {
     END_SESSIONS_BY_USER = "accounts/end_sessions_by_user.sql";
     LIST_ENDED_SESSIONS = "accounts/list_ended_sessions.sql";
     PRUNE_SESSIONS = "accounts/prune_sessions.sql";
+    INSERT_RESET_REQUEST = "accounts/insert_reset_request.sql";
+    GET_RESET = "accounts/get_reset.sql";
+    RESET_PASSWORD = "accounts/reset_password.sql";
+    USE_RESETS_BY_USER = "accounts/use_resets_by_user.sql";
+    PRUNE_RESETS = "accounts/prune_resets.sql";
 }
 
 /// Somebody has the name already.
@@ -43,6 +48,12 @@ pub(crate) struct Credentials {
 /// What is needed to check and judge a change of password.
 pub(crate) struct OwnPassword {
     pub password_hash: String,
+    pub username: String,
+    pub email: String,
+}
+
+/// Whose password a link is for.
+pub(crate) struct ResetOwner {
     pub username: String,
     pub email: String,
 }
@@ -109,15 +120,21 @@ pub(crate) async fn get_own_password(db: &Db, id: UserId) -> Result<Option<OwnPa
     Ok(row.map(|row| OwnPassword { password_hash: row.get(0), username: row.get(1), email: row.get(2) }))
 }
 
-/// Changes an account's name or address.
+/// Changes an account's name or address; a new address voids links that were mailed to the old one.
 pub(crate) async fn update_user(
     db: &Db,
     id: UserId,
     username: Option<&str>,
     email: Option<&str>,
 ) -> Result<Option<User>, StoreError> {
-    let client = db.client(UPDATE_USER.name).await?;
-    Ok(UPDATE_USER.opt(&client, &[&id.0, &username, &email]).await?.as_ref().map(user))
+    let mut client = db.client(UPDATE_USER.name).await?;
+    let transaction = begin(&mut client, UPDATE_USER.name).await?;
+    let row = UPDATE_USER.opt(&transaction, &[&id.0, &username, &email]).await?;
+    if email.is_some() {
+        USE_RESETS_BY_USER.rows(&transaction, &[&id.0]).await?;
+    }
+    transaction.commit().await.map_err(|error| StoreError::new(UPDATE_USER.name, error))?;
+    Ok(row.as_ref().map(user))
 }
 
 /// Whether any active account is staff's.
@@ -182,7 +199,7 @@ pub(crate) async fn end_sessions(
     log_and_commit(transaction, END_SESSIONS_BY_USER.name, events).await
 }
 
-/// Replaces a password and ends the user's other sessions; `None` when the old hash is not the
+/// Replaces a password, voids the user's links and ends the user's other sessions; `None` when the old hash is not the
 /// account's any more.
 pub(crate) async fn change_password(
     db: &Db,
@@ -196,8 +213,51 @@ pub(crate) async fn change_password(
     if UPDATE_PASSWORD.execute(&transaction, &[&user.0, &new_hash, &old_hash]).await? == 0 {
         return Ok(None);
     }
+    USE_RESETS_BY_USER.rows(&transaction, &[&user.0]).await?;
     let events = end_sessions_in(&transaction, user, Some(keep)).await?;
     log_and_commit(transaction, UPDATE_PASSWORD.name, events).await.map(Some)
+}
+
+/// Asks for a link to be mailed, unless `waiting_max` are asked for already; whether that was done.
+pub(crate) async fn insert_reset_request(db: &Db, email: &str, waiting_max: i64) -> Result<bool, StoreError> {
+    let client = db.client(INSERT_RESET_REQUEST.name).await?;
+    Ok(INSERT_RESET_REQUEST.execute(&client, &[&email, &waiting_max]).await? > 0)
+}
+
+/// Whose password a link is for, if it is good.
+pub(crate) async fn get_reset(db: &Db, token_hash: &[u8]) -> Result<Option<ResetOwner>, StoreError> {
+    let client = db.client(GET_RESET.name).await?;
+    let row = GET_RESET.opt(&client, &[&token_hash]).await?;
+    Ok(row.map(|row| ResetOwner { username: row.get(0), email: row.get(1) }))
+}
+
+/// Uses a link: replaces the password, voids the user's other links and ends all of the user's
+/// sessions; `None` when the link is not good any more.
+pub(crate) async fn reset_password(
+    db: &Db,
+    token_hash: &[u8],
+    password_hash: &str,
+) -> Result<Option<Logged>, StoreError> {
+    let mut client = db.client(RESET_PASSWORD.name).await?;
+    let transaction = begin(&mut client, RESET_PASSWORD.name).await?;
+    let Some(row) = RESET_PASSWORD.opt(&transaction, &[&token_hash, &password_hash]).await? else {
+        return Ok(None);
+    };
+    let user = UserId(row.get(0));
+    let used = USE_RESETS_BY_USER.rows(&transaction, &[&user.0]).await?;
+    // Whoever waited for the lock on the account finds here that the link was used meanwhile.
+    if !used.iter().any(|row| row.get::<_, &[u8]>(0) == token_hash) {
+        return Ok(None);
+    }
+    let events = end_sessions_in(&transaction, user, None).await?;
+    log_and_commit(transaction, RESET_PASSWORD.name, events).await.map(Some)
+}
+
+/// Removes what is left of at most `count` links that have expired, and of as many requests.
+pub(crate) async fn prune_resets(db: &Db, count: i64) -> Result<(), StoreError> {
+    let client = db.client(PRUNE_RESETS.name).await?;
+    PRUNE_RESETS.execute(&client, &[&count]).await?;
+    Ok(())
 }
 
 /// The sessions that ended lately, each with the seconds since, newest first.

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use moka::future::Cache;
 
-use super::redis::Redis;
+use super::redis::SharedCache;
 use super::{CatalogError, CatalogSettings};
 use crate::feed::{EventKind, Listener};
+use crate::redis::Redis;
 use crate::types::Seq;
 
 /// The most events that are remembered one by one.
@@ -134,32 +135,19 @@ impl Marks {
 pub struct CatalogCache {
     marks: RwLock<Marks>,
     local: Cache<Key, Arc<Entry>>,
-    redis: Option<Redis>,
+    shared: Option<SharedCache>,
 }
 
 impl CatalogCache {
-    /// An empty cache. An unusable Redis URL is logged, and means none.
+    /// An empty cache, with `redis` behind it where there is one.
     #[must_use]
-    pub fn new(settings: &CatalogSettings) -> Self {
+    pub(crate) fn new(settings: &CatalogSettings, redis: Option<Redis>) -> Self {
         let local = Cache::builder()
             .max_capacity(settings.cache_entries_max)
             .weigher(|_, entry: &Arc<Entry>| weight(entry))
             .time_to_live(LIFETIME)
             .build();
-        let redis = settings.redis_url.as_deref().and_then(Redis::new);
-        Self { marks: RwLock::new(Marks::new()), local, redis }
-    }
-
-    /// Whether Redis waits to be told which database this is.
-    pub(crate) fn lacks_namespace(&self) -> bool {
-        self.redis.as_ref().is_some_and(Redis::lacks_namespace)
-    }
-
-    /// Tells Redis which database this is, so that shops that share one do not meet.
-    pub(crate) fn set_namespace(&self, namespace: String) {
-        if let Some(redis) = &self.redis {
-            redis.set_namespace(namespace);
-        }
+        Self { marks: RwLock::new(Marks::new()), local, shared: redis.map(SharedCache::new) }
     }
 
     /// What is known about `key`: repeated where that is good, loaded otherwise, by one of those
@@ -205,8 +193,8 @@ impl CatalogCache {
         Load: Fn() -> Loading,
         Loading: Future<Output = Result<Entry, CatalogError>>,
     {
-        if let Some(redis) = &self.redis
-            && let Some(entry) = redis.get(key).await
+        if let Some(shared) = &self.shared
+            && let Some(entry) = shared.get(key).await
             && entry.seq >= needed
         {
             count("redis_hit");
@@ -214,8 +202,8 @@ impl CatalogCache {
         }
         count("miss");
         let entry = Arc::new(load().await?);
-        if let Some(redis) = &self.redis {
-            redis.put(key, entry.clone());
+        if let Some(shared) = &self.shared {
+            shared.put(key, entry.clone());
         }
         Ok(entry)
     }
@@ -266,7 +254,7 @@ mod tests {
     }
 
     fn cache() -> CatalogCache {
-        CatalogCache::new(&CatalogSettings { redis_url: None, cache_entries_max: 100 })
+        CatalogCache::new(&CatalogSettings { cache_entries_max: 100 }, None)
     }
 
     #[test]

@@ -35,8 +35,6 @@ use cache::Key;
 /// How the catalogue is read.
 #[derive(Clone, Debug)]
 pub struct CatalogSettings {
-    /// Redis to share the cache in; each process caches for itself without one.
-    pub redis_url: Option<String>,
     /// Entries the in-process cache may hold; one counts once for each 4 KiB of its size.
     pub cache_entries_max: u64,
 }
@@ -108,9 +106,6 @@ impl Catalog {
     }
 
     async fn read(&self, key: Key) -> Result<Document, CatalogError> {
-        if self.cache.lacks_namespace() {
-            self.find_namespace().await;
-        }
         let entry = self.cache.get(key, || self.load(key)).await?;
         entry.document.clone().ok_or(CatalogError::NotFound)
     }
@@ -122,16 +117,5 @@ impl Catalog {
             Key::Category(id) => store::get_category(&client, CategoryId(id)).await?,
             Key::Categories => store::list_categories(&client).await?,
         })
-    }
-
-    /// Without it the cache does without Redis, so a failure can wait for the next read.
-    async fn find_namespace(&self) {
-        let find = async {
-            let client = self.db.client("catalog/get_namespace.sql").await?;
-            store::get_namespace(&client).await
-        };
-        if let Ok(Some(namespace)) = find.await {
-            self.cache.set_namespace(namespace);
-        }
     }
 }

@@ -1,28 +1,20 @@
 //! The part of the read cache that nodes share.
 //!
 //! Promises: a value is exactly what some node read, or it is not returned: a digest over key and
-//! content turns rubbish into a miss. Redis being slow, full or gone is a miss too, after which it
-//! is left alone for a moment. Nothing is ever deleted here; readers judge each value by its number.
+//! content turns rubbish into a miss, and a Redis that is slow, full or gone is a miss too. Nothing
+//! is ever deleted here; readers judge each value by its number.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use deadpool_redis::redis::AsyncCommands;
-use deadpool_redis::{Config, Pool, PoolConfig, Runtime};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::cache::{Document, Entry, Key, LIFETIME};
+use crate::redis::Redis;
 
-/// How long a look into Redis may take before it is a miss.
-const TIMEOUT: Duration = Duration::from_millis(50);
-/// How long Redis is left alone after it failed.
-const REST: Duration = Duration::from_secs(1);
-/// Connections, each used by one look at a time.
-const CONNECTIONS_MAX: usize = 16;
 /// The most values on their way into Redis; what would be one more is not stored.
 const WRITES_MAX: usize = 16;
 /// Larger values are left to Postgres.
@@ -31,57 +23,26 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// read each other's.
 const FORMAT: u32 = 1;
 
-/// Redis as the cache uses it. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Redis {
-    pool: Pool,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    namespace: OnceLock<String>,
+/// Redis as the cache uses it.
+pub(super) struct SharedCache {
+    redis: Redis,
     writes: Arc<Semaphore>,
-    started: Instant,
-    /// Milliseconds after `started` before which Redis is left alone.
-    rest_until_ms: AtomicU64,
 }
 
-impl Redis {
-    /// A pool for this URL; connects when it is first used. `None`, and a line in the log, when the
-    /// URL is unusable.
-    pub(super) fn new(url: &str) -> Option<Self> {
-        let config = Config { pool: Some(PoolConfig::new(CONNECTIONS_MAX)), ..Config::from_url(url) };
-        let pool = config
-            .create_pool(Some(Runtime::Tokio1))
-            // The error may repeat the URL, and that holds a password.
-            .map_err(|_| tracing::error!("REDIS_URL is unusable; caching in this process alone"))
-            .ok()?;
-        let shared = Shared {
-            namespace: OnceLock::new(),
-            writes: Arc::new(Semaphore::new(WRITES_MAX)),
-            started: Instant::now(),
-            rest_until_ms: AtomicU64::new(0),
-        };
-        Some(Self { pool, shared: Arc::new(shared) })
-    }
-
-    pub(super) fn lacks_namespace(&self) -> bool {
-        self.shared.namespace.get().is_none()
-    }
-
-    pub(super) fn set_namespace(&self, namespace: String) {
-        // Two first readers set the same.
-        self.shared.namespace.set(namespace).ok();
+impl SharedCache {
+    /// The catalogue's part of `redis`.
+    pub(super) fn new(redis: Redis) -> Self {
+        Self { redis, writes: Arc::new(Semaphore::new(WRITES_MAX)) }
     }
 
     /// What some node stored under `key`, if it is whole.
     pub(super) async fn get(&self, key: Key) -> Option<Entry> {
-        let name = self.name(key)?;
-        let look = async {
-            let mut connection = self.pool.get().await.ok()?;
-            connection.get::<_, Option<Vec<u8>>>(&name).await.ok()
+        let name = self.name(key);
+        let look = |mut connection: deadpool_redis::Connection| {
+            let name = &name;
+            async move { connection.get::<_, Option<Vec<u8>>>(name).await }
         };
-        let stored = self.watch(look).await??;
+        let stored = self.redis.run(look).await??;
         let entry = decode(&name, &Bytes::from(stored));
         if entry.is_none() {
             tracing::debug!(name, "Redis held something else under a key of the catalogue");
@@ -91,57 +52,31 @@ impl Redis {
 
     /// Stores a value in the background, if Redis is well.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
-        let Ok(permit) = self.shared.writes.clone().try_acquire_owned() else { return };
-        let Some(name) = self.name(key) else { return };
-        let redis = self.clone();
+        if self.redis.is_resting() {
+            return;
+        }
+        let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
+        let (redis, name) = (self.redis.clone(), self.name(key));
         tokio::spawn(async move {
             let Some(value) = encode(&name, &entry) else { return };
-            let write = async {
-                let mut connection = redis.pool.get().await.ok()?;
-                connection.set_ex::<_, _, ()>(&name, value, LIFETIME.as_secs()).await.ok()
-            };
-            redis.watch(write).await;
+            let lifetime_s = LIFETIME.as_secs();
+            redis
+                .run(|mut connection| async move {
+                    connection.set_ex::<_, _, ()>(&name, value, lifetime_s).await
+                })
+                .await;
             drop(permit);
         });
     }
 
-    /// The name of `key`, unless Redis has to be left alone.
-    fn name(&self, key: Key) -> Option<String> {
-        if self.shared.now_ms() < self.shared.rest_until_ms.load(Ordering::Relaxed) {
-            return None;
-        }
-        let namespace = self.shared.namespace.get()?;
+    fn name(&self, key: Key) -> String {
         let subject = match key {
             Key::Product(id) => format!("product:{id}"),
             Key::Category(id) => format!("category:{id}"),
             Key::Categories => "categories".to_owned(),
         };
-        Some(format!("emporium:{FORMAT}:{namespace}:{subject}"))
+        self.redis.key(&format!("catalog:{FORMAT}:{subject}"))
     }
-
-    /// Runs `work` for as long as it may take; leaves Redis alone for a moment if it fails.
-    async fn watch<T>(&self, work: impl Future<Output = Option<T>>) -> Option<T> {
-        let result = tokio::time::timeout(TIMEOUT, work).await.ok().flatten();
-        if result.is_none() {
-            let until = self.shared.now_ms() + millis(REST);
-            let before = self.shared.rest_until_ms.swap(until, Ordering::Relaxed);
-            if before + millis(REST) < until {
-                tracing::warn!("Redis failed or was slow; reading from the database meanwhile");
-            }
-            metrics::counter!("catalog_redis_failures_total").increment(1);
-        }
-        result
-    }
-}
-
-impl Shared {
-    fn now_ms(&self) -> u64 {
-        millis(self.started.elapsed())
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `<digest> <seq> <version> <stock version>`, a line feed, the body. That there is no such thing
@@ -209,10 +144,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redis_that_is_gone_is_a_quick_miss() {
-        let redis = Redis::new("redis://127.0.0.1:1").unwrap();
-        redis.set_namespace("test".to_owned());
-        assert_eq!(redis.get(Key::Product(1)).await, None);
-        assert_eq!(redis.name(Key::Product(1)), None, "and is left alone for a moment");
+    async fn a_redis_that_is_gone_is_a_miss() {
+        let cache = SharedCache::new(Redis::that_is_gone());
+        assert_eq!(cache.get(Key::Product(1)).await, None);
     }
 }

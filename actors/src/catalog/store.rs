@@ -18,7 +18,6 @@ queries! {
     FIND_CATEGORIES_BY_NAME = "catalog/find_categories_by_name.sql";
     FIND_PRODUCTS_BY_SKU = "catalog/find_products_by_sku.sql";
     GET_CATEGORY = "catalog/get_category.sql";
-    GET_NAMESPACE = "catalog/get_namespace.sql";
     GET_PRODUCT = "catalog/get_product.sql";
     INSERT_CATEGORY = "catalog/insert_category.sql";
     LIST_CATEGORIES = "catalog/list_categories.sql";
@@ -31,11 +30,6 @@ pub(super) const NAME_CONSTRAINT: &str = "categories_name_key";
 /// Any constant serves that nothing else on the database uses.
 const NEW_CATEGORIES_LOCK: i64 = 0x6361_7465_676f_7279;
 const LIST_PRODUCTS: &str = "catalog/list_products.sql";
-
-/// What tells this database from others that use the same Redis.
-pub(super) async fn get_namespace(client: &impl GenericClient) -> Result<Option<String>, StoreError> {
-    Ok(GET_NAMESPACE.opt(client, &[]).await?.map(|row| row.get(0)))
-}
 
 /// All categories by id, as one JSON array.
 pub(super) async fn list_categories(client: &impl GenericClient) -> Result<Entry, StoreError> {

@@ -18,7 +18,7 @@ pub(crate) use query::{Query, queries};
 /// prepares them all against a migrated database.
 #[must_use]
 pub fn all_statements() -> Vec<(&'static str, String)> {
-    use crate::{accounts, audit, cart, catalog, feed, idempotency, inventory, mailer, orders};
+    use crate::{accounts, audit, cart, catalog, feed, idempotency, inventory, mailer, orders, redis};
     let areas = [
         accounts::QUERIES,
         audit::QUERIES,
@@ -29,6 +29,7 @@ pub fn all_statements() -> Vec<(&'static str, String)> {
         inventory::store::QUERIES,
         mailer::store::QUERIES,
         orders::store::QUERIES,
+        redis::store::QUERIES,
     ];
     let fixed = areas.into_iter().flatten().map(|query| (query.name, query.sql.to_owned()));
     let composed = catalog::list_products_samples().into_iter().map(|sql| ("catalog/list_products.sql", sql));

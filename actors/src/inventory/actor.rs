@@ -1,13 +1,14 @@
 //! The queue in front of the batches.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::InventoryError;
+use super::admission::Admission;
 use super::job::{Failure, Job, Request, Verdict};
 use super::lane::Lane;
 use super::messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
@@ -22,8 +23,10 @@ use crate::orders::{Order, OrderError};
 pub struct InventorySettings {
     /// The most messages one transaction carries, 1 to 10,000.
     pub batch_max: usize,
-    /// The most messages that may wait; one more is refused.
+    /// The most messages that may wait, however fast they go; one more is refused.
     pub queue_max: usize,
+    /// The longest that a message may wait for its batch; whoever would wait longer is refused.
+    pub wait_max: Duration,
     /// How long a `pending` order holds its stock.
     pub hold: Duration,
 }
@@ -36,6 +39,7 @@ pub struct InventoryActor {
     /// Where batches run. Not the actor's thread: a batch must outlive whoever asked for it.
     threads: Handle,
     queue: VecDeque<Job>,
+    admission: Admission,
     under_way: bool,
 }
 
@@ -55,14 +59,15 @@ impl InventoryActor {
         let mailbox = settings.queue_max;
         Ok(Self::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
             ctx.set_mailbox_capacity(mailbox);
-            Self { settings, lane, threads, queue: VecDeque::new(), under_way: false }
+            let admission = Admission::new(settings.wait_max, settings.queue_max, settings.batch_max);
+            Self { settings, lane, threads, queue: VecDeque::new(), admission, under_way: false }
         }))
     }
 
     fn enqueue(&mut self, request: Request, ctx: &mut Context<Self>) -> oneshot::Receiver<Verdict> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, reply };
-        if self.queue.len() < self.settings.queue_max {
+        let job = Job { request, reply, since: Instant::now() };
+        if self.admission.admits(self.queue.len(), job.since) {
             self.queue.push_back(job);
             self.begin_batch(ctx);
         } else {
@@ -77,9 +82,13 @@ impl InventoryActor {
         if self.under_way || self.queue.is_empty() {
             return;
         }
+        let now = Instant::now();
+        let batch = self.take_batch(now);
+        if batch.is_empty() {
+            return;
+        }
         self.under_way = true;
-        let size = self.queue.len().min(self.settings.batch_max);
-        let batch: Vec<Job> = self.queue.drain(..size).collect();
+        self.admission.begin(batch.len(), now);
         let lane = self.lane.clone();
         let running = self.threads.spawn(async move { lane.run(batch).await });
         ctx.spawn(running.into_actor(self).map(|ended, actor, ctx| {
@@ -87,8 +96,24 @@ impl InventoryActor {
                 tracing::error!(%error, "a batch was broken off");
             }
             actor.under_way = false;
+            actor.admission.end(Instant::now());
             actor.begin_batch(ctx);
         }));
+    }
+
+    /// The next batch, without those who have waited too long or do not wait any more.
+    fn take_batch(&mut self, now: Instant) -> Vec<Job> {
+        let mut batch = Vec::with_capacity(self.queue.len().min(self.settings.batch_max));
+        while batch.len() < self.settings.batch_max
+            && let Some(job) = self.queue.pop_front()
+        {
+            if now.duration_since(job.since) > self.settings.wait_max {
+                job.fail(Failure::Overloaded);
+            } else if job.is_wanted() {
+                batch.push(job);
+            }
+        }
+        batch
     }
 }
 

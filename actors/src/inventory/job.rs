@@ -1,5 +1,7 @@
 //! A message on its way through a batch, with the one who waits for its answer.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use super::messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
@@ -34,12 +36,14 @@ pub(crate) enum Verdict {
 pub(crate) struct Job {
     pub(crate) request: Request,
     pub(crate) reply: oneshot::Sender<Verdict>,
+    /// Since when it waits.
+    pub(crate) since: Instant,
 }
 
 /// Why a whole batch came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The queue is full.
+    /// It would wait, or has waited, too long.
     Overloaded,
     /// The database is out of reach, and nothing was written.
     Unavailable,

@@ -48,7 +48,6 @@ enum Setback {
 impl Lane {
     /// Carries out a batch and answers every job of it. Must not be cancelled.
     pub(crate) async fn run(&self, jobs: Vec<Job>) {
-        let jobs: Vec<Job> = jobs.into_iter().filter(Job::is_wanted).collect();
         // Halves still to be done, the next one last.
         let mut batches = vec![jobs];
         while let Some(mut batch) = batches.pop() {

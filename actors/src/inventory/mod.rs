@@ -4,9 +4,11 @@
 //! batch, and a lone message waits for nobody; a batch is one transaction of two round trips that
 //! locks carts, orders, categories and stocks, each in id order; nothing is answered before COMMIT;
 //! a message that the database refuses fails alone; the fate of a COMMIT whose answer was lost is
-//! asked of the database, never guessed; the queue is bounded.
+//! asked of the database, never guessed; the queue is no longer than what is served within the longest
+//! wait, and whoever would wait longer is refused at once.
 
 mod actor;
+mod admission;
 mod decide;
 mod error;
 mod facts;
@@ -14,8 +16,10 @@ mod job;
 mod lane;
 mod messages;
 mod pipeline;
+mod sold_out;
 pub(crate) mod store;
 
 pub use actor::{InventoryActor, InventorySettings};
+pub(crate) use sold_out::SoldOut;
 pub use error::InventoryError;
 pub use messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};

@@ -1,15 +1,17 @@
-//! Sends the confirmations, one node at a time.
+//! Sends the confirmations, one node at a time, and lets the links for new passwords be sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, WrapFuture};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use lettre::message::Mailbox;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::letter::{self, Confirmation};
 use super::messages::StopMailer;
-use super::post::{LETTERS_AT_ONCE, NotSent, Post};
+use super::post::{LETTERS_AT_ONCE, Outcome, Post};
+use super::resets::Resets;
 use super::{MailerSettings, post, store};
 use crate::db::{Db, StoreError};
 use crate::feed::Feed;
@@ -25,32 +27,45 @@ const LEASE_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest pause after failures.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Follows the event log as the consumer `mailer`. Its work is one long task of its own, on a thread
-/// of its own; the messages only end it.
+/// Follows the event log as the consumer `mailer`, and the requests for new passwords. Its work is
+/// two long tasks, on a thread of its own; the messages only end them.
 pub struct MailerActor {
-    mailer: Option<Mailer>,
+    work: Option<(Mailer, Resets)>,
     stop: watch::Sender<bool>,
     stopped: Vec<oneshot::Sender<()>>,
 }
 
 impl MailerActor {
-    /// Starts it on a thread of its own.
+    /// Starts it on a thread of its own; `reset_asked` wakes it for a request made on this node.
     ///
     /// # Errors
     /// When the settings are no good: the sender's address, the SMTP URL, or the folder. The text is
     /// for whoever operates the shop, and repeats no secret.
-    pub fn launch(db: Db, feed: &Feed, settings: MailerSettings) -> Result<Addr<Self>, String> {
+    pub fn launch(
+        db: Db,
+        feed: &Feed,
+        reset_asked: Arc<Notify>,
+        settings: MailerSettings,
+    ) -> Result<Addr<Self>, String> {
         let (stop, stopping) = watch::channel(false);
+        let (from, post) = (post::sender(&settings)?, Arc::new(Post::new(&settings)?));
+        let resets = Resets {
+            db: db.clone(),
+            from: from.clone(),
+            post: post.clone(),
+            url: settings.reset_url,
+            asked: reset_asked,
+            stopping: stopping.clone(),
+        };
         let mailer = Mailer {
             db,
             node: format!("{:016x}", rand::random::<u64>()),
-            from: post::sender(&settings)?,
-            post: Post::new(&settings)?,
+            from,
+            post,
             position: feed.position(),
             stopping,
         };
-        drop(settings);
-        let actor = Self { mailer: Some(mailer), stop, stopped: Vec::new() };
+        let actor = Self { work: Some((mailer, resets)), stop, stopped: Vec::new() };
         Ok(Self::start_in_arbiter(&Arbiter::new().handle(), |_| actor))
     }
 }
@@ -59,8 +74,8 @@ impl Actor for MailerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(mailer) = self.mailer.take() else { return };
-        ctx.spawn(mailer.work().into_actor(self).map(|(), actor, ctx| {
+        let Some((mailer, resets)) = self.work.take() else { return };
+        ctx.spawn(join(mailer.work(), resets.work()).into_actor(self).map(|_, actor, ctx| {
             actor.stopped.drain(..).for_each(|stopped| {
                 let _ = stopped.send(());
             });
@@ -89,13 +104,13 @@ impl Handler<StopMailer> for MailerActor {
     }
 }
 
-/// What the long task works with.
+/// What the task that follows the event log works with.
 struct Mailer {
     db: Db,
     /// Names this process in the lease.
     node: String,
     from: Mailbox,
-    post: Post,
+    post: Arc<Post>,
     position: watch::Receiver<Seq>,
     stopping: watch::Receiver<bool>,
 }
@@ -189,25 +204,8 @@ impl Mailer {
     }
 
     async fn send(&self, confirmation: &Confirmation) -> Outcome {
-        let order = confirmation.order;
-        let letter = match letter::write(confirmation, &self.from) {
-            Ok(letter) => letter,
-            Err(error) => {
-                tracing::warn!(%order, %error, "an order cannot be confirmed by mail");
-                return counted(Outcome::Never);
-            }
-        };
-        match self.post.send(letter).await {
-            Ok(()) => counted(Outcome::Sent),
-            Err(error @ NotSent::Refused(_)) => {
-                tracing::warn!(%order, %error, "an order cannot be confirmed by mail");
-                counted(Outcome::Never)
-            }
-            Err(error @ NotSent::NotNow(_)) => {
-                tracing::warn!(%order, %error, "a letter has to wait");
-                counted(Outcome::Later)
-            }
-        }
+        let letter = letter::confirmation(confirmation, &self.from);
+        self.post.deliver(letter, &format!("order {}", confirmation.order)).await
     }
 
     async fn advance(&self, seq: Seq) -> Result<(), Interrupted> {
@@ -237,25 +235,8 @@ impl Mailer {
     }
 }
 
-/// What became of a letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Sent,
-    Never,
-    Later,
-}
-
-fn counted(outcome: Outcome) -> Outcome {
-    let name = match outcome {
-        Outcome::Sent => "sent",
-        Outcome::Never => "refused",
-        Outcome::Later => "postponed",
-    };
-    metrics::counter!("emporium_letters_total", "outcome" => name).increment(1);
-    outcome
-}
-
-fn backoff(failures: u32) -> Duration {
+/// How long to wait after that many failures in a row.
+pub(super) fn backoff(failures: u32) -> Duration {
     let doubled = Duration::from_millis(500).saturating_mul(1 << failures.min(8));
     doubled.min(BACKOFF_MAX).mul_f64(rand::random_range(0.75..1.0))
 }

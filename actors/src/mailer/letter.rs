@@ -1,10 +1,11 @@
-//! What a confirmation says.
+//! What letters say.
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use lettre::Message;
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 
 use crate::types::{Money, OrderId, Timestamp};
 
@@ -35,17 +36,60 @@ pub(super) struct Unwritable(String);
 
 /// Writes the confirmation, in plain text and in HTML. The same order always gets the same
 /// `Message-ID`, by which a repeated letter can be told.
-pub(super) fn write(confirmation: &Confirmation, from: &Mailbox) -> Result<Message, Unwritable> {
+pub(super) fn confirmation(confirmation: &Confirmation, from: &Mailbox) -> Result<Message, Unwritable> {
     let Confirmation { order, username, email, placed_at, .. } = confirmation;
-    let address = email.parse().map_err(|error| Unwritable(format!("the address is no good: {error}")))?;
     Message::builder()
         .from(from.clone())
-        .to(Mailbox::new(Some(username.clone()), address))
+        .to(recipient(username, email)?)
         .subject(format!("Order {order} confirmed"))
         .date(SystemTime::from(placed_at.0))
         .message_id(Some(format!("<order-{order}@{}>", from.email.domain())))
         .multipart(MultiPart::alternative_plain_html(plain(confirmation), html(confirmation)))
         .map_err(|error| Unwritable(error.to_string()))
+}
+
+/// A link to choose a new password, to be mailed once.
+pub(super) struct ResetLink {
+    pub(super) username: String,
+    pub(super) email: String,
+    /// The token, or an address that ends in it.
+    pub(super) link: String,
+    /// Names the letter.
+    pub(super) id: String,
+}
+
+/// Writes the letter with a link, in plain text.
+pub(super) fn reset(link: &ResetLink, from: &Mailbox) -> Result<Message, Unwritable> {
+    let ResetLink { username, email, link, id } = link;
+    let text = format!(
+        "Hello {username},\n\n\
+         you, or somebody else, asked for a new password for your account. To choose\n\
+         one within the next hour, use this, which works once:\n\n{link}\n\n\
+         It signs you out everywhere. If it was not you who asked, leave this letter\n\
+         alone: your password stays as it is.\n"
+    );
+    Message::builder()
+        .from(from.clone())
+        .to(recipient(username, email)?)
+        .subject("Choose a new password")
+        .message_id(Some(format!("<reset-{id}@{}>", from.email.domain())))
+        .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(unbroken(text)))
+        .map_err(|error| Unwritable(error.to_string()))
+}
+
+/// A text as it is where that is allowed (ASCII, and the lines of ours are far below RFC 5322's 998
+/// characters), so that a link can be copied from the raw mail too; otherwise encoded.
+fn unbroken(text: String) -> Body {
+    if text.is_ascii() {
+        let lines = text.replace('\n', "\r\n").into_bytes();
+        return Body::dangerous_pre_encoded(lines, ContentTransferEncoding::SevenBit);
+    }
+    Body::new(text)
+}
+
+fn recipient(username: &str, email: &str) -> Result<Mailbox, Unwritable> {
+    let address = email.parse().map_err(|error| Unwritable(format!("the address is no good: {error}")))?;
+    Ok(Mailbox::new(Some(username.to_owned()), address))
 }
 
 fn plain(Confirmation { order, username, lines, total, expires_at, .. }: &Confirmation) -> String {
@@ -107,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn confirmation(email: &str) -> Confirmation {
+    fn order(email: &str) -> Confirmation {
         let line =
             |name: &str, quantity| Line { name: name.into(), quantity, price: Money::from_cents(150_000) };
         Confirmation {
@@ -127,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_letter_tells_what_was_bought_and_can_be_told_from_a_repeated_one() {
-        let letter = write(&confirmation("ada@example.com"), &sender()).unwrap();
+        let letter = confirmation(&order("ada@example.com"), &sender()).unwrap();
         let text = String::from_utf8(letter.formatted()).unwrap();
         for part in [
             "Subject: Order 123 confirmed",
@@ -139,13 +183,23 @@ mod tests {
         ] {
             assert!(text.contains(part), "no {part:?} in {text}");
         }
-        assert_eq!(plain(&confirmation("a@b.c")), plain(&confirmation("a@b.c")));
+        assert_eq!(plain(&order("a@b.c")), plain(&order("a@b.c")));
     }
 
     #[test]
     fn an_address_that_is_none_gets_no_letter() {
         for email in ["", "ada", "ada@", "ada@example.com\r\nBcc: eve@example.com"] {
-            assert!(write(&confirmation(email), &sender()).is_err(), "{email:?}");
+            assert!(confirmation(&order(email), &sender()).is_err(), "{email:?}");
         }
+    }
+
+    #[test]
+    fn a_link_stands_unbroken_on_a_line_of_its_own() {
+        let link = "https://shop.example.com/account/reset/?token=0123456789abcdef0123456789abcdef";
+        let (username, email, id) = ("ada".into(), "ada@example.com".into(), "77".into());
+        let letter = reset(&ResetLink { username, email, link: link.into(), id }, &sender()).unwrap();
+        let text = String::from_utf8(letter.formatted()).unwrap();
+        assert!(text.lines().any(|line| line == link), "{text}");
+        assert!(text.contains("Message-ID: <reset-77@example.com>"), "{text}");
     }
 }

@@ -7,6 +7,7 @@ use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::MailerSettings;
+use super::letter::Unwritable;
 
 /// Each step of a conversation with the mail server.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,9 +22,20 @@ pub(super) enum Post {
     Files(AsyncFileTransport<Tokio1Executor>),
 }
 
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has left.
+    Sent,
+    /// It never will.
+    Never,
+    /// It may yet.
+    Later,
+}
+
 /// Why a letter did not leave.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotSent {
+enum NotSent {
     /// It never will.
     #[error("refused for good: {0}")]
     Refused(smtp::Error),
@@ -50,8 +62,29 @@ impl Post {
         Ok(Self::Smtp(transport))
     }
 
-    /// Sends a letter.
-    pub(super) async fn send(&self, letter: Message) -> Result<(), NotSent> {
+    /// Sends a letter, if it could be written; `about` says in the log what it is about.
+    pub(super) async fn deliver(&self, letter: Result<Message, Unwritable>, about: &str) -> Outcome {
+        let letter = match letter {
+            Ok(letter) => letter,
+            Err(error) => {
+                tracing::warn!(about, %error, "a letter cannot be written");
+                return counted(Outcome::Never);
+            }
+        };
+        counted(match self.send(letter).await {
+            Ok(()) => Outcome::Sent,
+            Err(error @ NotSent::Refused(_)) => {
+                tracing::warn!(about, %error, "a letter cannot be sent");
+                Outcome::Never
+            }
+            Err(error @ NotSent::NotNow(_)) => {
+                tracing::warn!(about, %error, "a letter has to wait");
+                Outcome::Later
+            }
+        })
+    }
+
+    async fn send(&self, letter: Message) -> Result<(), NotSent> {
         let sending = async {
             match self {
                 Self::Smtp(transport) => transport.send(letter).await.map(|_| ()).map_err(judged),
@@ -70,6 +103,16 @@ impl Post {
 /// The sender's address.
 pub(super) fn sender(settings: &MailerSettings) -> Result<Mailbox, String> {
     settings.from.parse().map_err(|error| format!("the sender {:?} is no address: {error}", settings.from))
+}
+
+fn counted(outcome: Outcome) -> Outcome {
+    let name = match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Never => "refused",
+        Outcome::Later => "postponed",
+    };
+    metrics::counter!("emporium_letters_total", "outcome" => name).increment(1);
+    outcome
 }
 
 /// Permanent refusals concern the letter, except where they concern us: not signed in, or not able to.
@@ -121,6 +164,7 @@ mod tests {
             smtp_url: Some("http://user:secret@mail.example.com".into()),
             folder: "unused".into(),
             from: "shop@example.com".into(),
+            reset_url: String::new(),
         };
         let refusal = Post::new(&settings).err().unwrap_or_default();
         assert!(refusal.contains("SMTP_URL") && !refusal.contains("secret"), "{refusal}");

@@ -1,4 +1,4 @@
-//! The mailer's place in the event log, and what its letters tell.
+//! The mailer's place in the event log, what its letters tell, and the links that it mails.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,13 @@ use crate::types::{Money, OrderId, Seq, Timestamp};
 
 queries! {
     ADVANCE_CURSOR = "mailer/advance_cursor.sql";
+    CLAIM_RESET_REQUESTS = "mailer/claim_reset_requests.sql";
     DROP_LEASE = "mailer/drop_lease.sql";
+    FINISH_RESET_REQUEST = "mailer/finish_reset_request.sql";
+    INSERT_RESET = "mailer/insert_reset.sql";
     LIST_ORDER_ITEMS_BY_ORDER = "mailer/list_order_items_by_order.sql";
     LIST_PLACED_ORDERS = "mailer/list_placed_orders.sql";
+    POSTPONE_RESET_REQUEST = "mailer/postpone_reset_request.sql";
     TAKE_LEASE = "mailer/take_lease.sql";
 }
 
@@ -63,4 +67,41 @@ pub(super) async fn placed_orders(
         (Seq(row.get(0)), confirmation)
     };
     Ok(rows.iter().map(confirmation).collect())
+}
+
+/// Takes at most `limit` requests for a link, for a minute: the addresses.
+pub(super) async fn claim_reset_requests(
+    client: &impl GenericClient,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let rows = CLAIM_RESET_REQUESTS.rows(client, &[&limit]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Opens a link for the account that has an address, unless `open_max` are open: username and
+/// address, or `None` where there is nothing to be mailed.
+pub(super) async fn insert_reset(
+    client: &impl GenericClient,
+    email: &str,
+    token_hash: &[u8],
+    open_max: i64,
+) -> Result<Option<(String, String)>, StoreError> {
+    let row = INSERT_RESET.opt(client, &[&email, &token_hash, &open_max]).await?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+/// Forgets a request that has been dealt with.
+pub(super) async fn finish_reset_request(client: &impl GenericClient, email: &str) -> Result<(), StoreError> {
+    FINISH_RESET_REQUEST.execute(client, &[&email]).await?;
+    Ok(())
+}
+
+/// Gives a request back, and closes the link that could not be mailed.
+pub(super) async fn postpone_reset_request(
+    client: &impl GenericClient,
+    email: &str,
+    token_hash: &[u8],
+) -> Result<(), StoreError> {
+    POSTPONE_RESET_REQUEST.execute(client, &[&email, &token_hash]).await?;
+    Ok(())
 }

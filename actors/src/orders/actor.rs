@@ -1,14 +1,15 @@
 //! The actor in front of orders.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::messages::{GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, PlaceOrder};
+use super::messages::{GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, OrderSource, PlaceOrder};
 use super::{HistoryEntry, Order, OrderError, OrderEvent, store};
 use crate::db::Db;
 use crate::idempotency::Done;
-use crate::inventory::{InventoryActor, Move, Sell};
+use crate::inventory::{InventoryActor, Move, Sell, SoldOut};
 use crate::types::{OrderId, Page, Principal};
 
 /// How orders are kept.
@@ -26,6 +27,7 @@ const EXPIRIES_MAX: i64 = 500;
 /// Places, moves and reads orders. What changes a stock it passes on to the inventory.
 pub struct OrderActor {
     db: Db,
+    sold_out: Arc<SoldOut>,
     inventory: Addr<InventoryActor>,
     settings: OrderSettings,
     sweeping: bool,
@@ -34,10 +36,15 @@ pub struct OrderActor {
 impl OrderActor {
     /// Starts the actor on a thread of its own.
     #[must_use]
-    pub fn launch(db: Db, inventory: Addr<InventoryActor>, settings: OrderSettings) -> Addr<Self> {
+    pub(crate) fn launch(
+        db: Db,
+        inventory: Addr<InventoryActor>,
+        sold_out: Arc<SoldOut>,
+        settings: OrderSettings,
+    ) -> Addr<Self> {
         Self::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
             ctx.set_mailbox_capacity(settings.queue_max);
-            Self { db, inventory, settings, sweeping: false }
+            Self { db, sold_out, inventory, settings, sweeping: false }
         })
     }
 
@@ -86,8 +93,15 @@ impl Actor for OrderActor {
 impl Handler<PlaceOrder> for OrderActor {
     type Result = ResponseFuture<Result<Done<Order>, OrderError>>;
 
-    /// Interleaves with every other message: only the inventory's batch decides.
+    /// Interleaves with every other message: only the inventory's batch decides, but for what is
+    /// known to be sold out. An order with a key has to be looked up first.
     fn handle(&mut self, message: PlaceOrder, _: &mut Self::Context) -> Self::Result {
+        if message.key.is_none()
+            && let OrderSource::Lines(lines) = &message.source
+            && let Some(shortages) = self.sold_out.shortages(lines)
+        {
+            return Box::pin(std::future::ready(Err(OrderError::OutOfStock(shortages))));
+        }
         let sale = self.inventory.send(Sell(message));
         Box::pin(async move { sale.await? })
     }
