@@ -24,7 +24,7 @@ fn emporium(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 /// The same while the test's own shop goes on.
-async fn emporium_beside(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) async fn emporium_beside(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let arguments = own(arguments);
     let variables: Vec<(String, String)> =
@@ -38,7 +38,7 @@ async fn emporium_beside(arguments: &[&str], variables: &[(&str, &str)]) -> Outp
     tokio::task::spawn_blocking(run).await.expect("the program runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

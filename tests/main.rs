@@ -20,6 +20,7 @@ mod catalog;
 mod commands;
 mod feeds;
 mod harness;
+mod loadtest;
 mod limits;
 mod mail;
 mod operations;

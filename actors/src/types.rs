@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn money_shows_two_decimals_and_its_sign() {
-        for (cents, text) in [(0, "0.00"), (5, "0.05"), (150_000, "1500.00"), (-1, "-0.01"), (-12_345, "-123.45")] {
+        for (cents, text) in
+            [(0, "0.00"), (5, "0.05"), (150_000, "1500.00"), (-1, "-0.01"), (-12_345, "-123.45")]
+        {
             assert_eq!(Money::from_cents(cents).to_string(), text);
         }
     }
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn timestamps_keep_six_digits() {
-        let t = OffsetDateTime::from_unix_timestamp_nanos(1_736_922_698_809_214_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let t = OffsetDateTime::from_unix_timestamp_nanos(1_736_922_698_809_214_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         assert_eq!(Timestamp(t).to_string(), "2025-01-15T06:31:38.809214Z");
         assert_eq!(Timestamp(OffsetDateTime::UNIX_EPOCH).to_string(), "1970-01-01T00:00:00.000000Z");
     }

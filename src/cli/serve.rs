@@ -18,7 +18,7 @@ use crate::settings::Settings;
 /// How often the private Postgres is looked after.
 const REVIVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Open the shop: REST, WebSocket feeds and the dashboard
+/// Open the shop: REST and live feeds over WebSocket
 ///
 /// Migrates the database first. Ends in order on SIGTERM or Ctrl-C: stops being ready, closes the
 /// feeds, finishes the requests under way, then stops its private Postgres, if it has one.
@@ -112,7 +112,7 @@ fn greet(addr: SocketAddr, settings: &Settings, connection: &Connection, new_adm
         None => connection.database.place(),
     };
     terminal::line(&format_args!("Emporium is open at {base}/"));
-    terminal::line(&format_args!("  API          {base}/api/docs/"));
+    terminal::line(&format_args!("  catalogue    {base}/api/products/"));
     terminal::line(&format_args!("  database     {database}"));
     if settings.database_url.is_none() {
         terminal::line(&format_args!("  data folder  {}", settings.data.display()));

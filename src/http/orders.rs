@@ -74,7 +74,8 @@ fn add_up(fields: &mut Fields<'_>, lines: Vec<OrderLine>) -> Vec<OrderLine> {
         }
     }
     if let Some(line) = sums.iter().find(|line| line.quantity > QUANTITY_MAX) {
-        let text = format!("Ensure that there are no more than {QUANTITY_MAX} units of product {}.", line.product);
+        let text =
+            format!("Ensure that there are no more than {QUANTITY_MAX} units of product {}.", line.product);
         fields.refuse("items", text);
     }
     sums
@@ -88,13 +89,16 @@ async fn list_orders(req: HttpRequest, state: web::Data<AppState>) -> Answer {
     let query = Query::of(&req);
     let status = match query.get("status") {
         None => None,
-        Some(name) => Some(OrderStatus::from_name(name).ok_or_else(|| {
-            ApiError::field("status", format!("\"{name}\" is not a valid choice."))
-        })?),
+        Some(name) => Some(
+            OrderStatus::from_name(name)
+                .ok_or_else(|| ApiError::field("status", format!("\"{name}\" is not a valid choice.")))?,
+        ),
     };
     let user = match query.get("user") {
         None => None,
-        Some(id) => Some(UserId(id.parse().map_err(|_| ApiError::field("user", "A valid integer is required."))?)),
+        Some(id) => {
+            Some(UserId(id.parse().map_err(|_| ApiError::field("user", "A valid integer is required."))?))
+        }
     };
     let page: PageRequest<WireCursor> = respond::page_request(&query)?;
     let after = page.after.map(cursor_from).transpose()?;
@@ -189,9 +193,7 @@ impl From<OrderError> for ApiError {
             OrderError::TotalTooLarge => {
                 Self::field("non_field_errors", "The total may be at most 999999999999.99.")
             }
-            OrderError::NotFound => {
-                Self::detail(StatusCode::NOT_FOUND, "No Order matches the given query.")
-            }
+            OrderError::NotFound => Self::detail(StatusCode::NOT_FOUND, "No Order matches the given query."),
             OrderError::Forbidden => Self::forbidden(),
             OrderError::InvalidTransition { status, event } => {
                 let text = format!("An order that is {} cannot become {}.", status.as_str(), event.as_str());

@@ -7,7 +7,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use argon2::password_hash::{self, phc::{Output, ParamsString, PasswordHash, Salt}};
+use argon2::password_hash::{
+    self,
+    phc::{Output, ParamsString, PasswordHash, Salt},
+};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
@@ -175,7 +178,9 @@ fn verify(password: &str, kept: &str) -> bool {
         let version = kept.version.map(Version::try_from).transpose()?.unwrap_or_default();
         let output = compute(password, &salt, version, Params::try_from(&kept)?)?;
         // Compares in constant time.
-        Ok::<_, password_hash::Error>(kept.algorithm == Algorithm::Argon2id.ident() && kept.hash == Some(output))
+        Ok::<_, password_hash::Error>(
+            kept.algorithm == Algorithm::Argon2id.ident() && kept.hash == Some(output),
+        )
     };
     again().unwrap_or(false)
 }

@@ -16,7 +16,13 @@ pub(super) async fn check_conservation(db: &Db) -> Result<AuditReport, StoreErro
         .iter()
         .filter_map(|row| {
             let product = ProductId(row.get::<_, Option<i64>>(5)?);
-            Some(Discrepancy { product, sku: row.get(6), name: row.get(7), expected: row.get(8), actual: row.get(9) })
+            Some(Discrepancy {
+                product,
+                sku: row.get(6),
+                name: row.get(7),
+                expected: row.get(8),
+                actual: row.get(9),
+            })
         })
         .collect();
     Ok(AuditReport {

@@ -112,7 +112,14 @@ impl Carts {
             active.retain(|_, cart| cart.connected());
         }
         metrics::gauge!("emporium_carts_active").set(active.len() as f64);
-        let cart = CartActor::launch(user, self.db.clone(), self.orders.clone(), self.idle_after, place, &self.arbiter);
+        let cart = CartActor::launch(
+            user,
+            self.db.clone(),
+            self.orders.clone(),
+            self.idle_after,
+            place,
+            &self.arbiter,
+        );
         active.insert(user, cart.clone());
         Ok(cart)
     }

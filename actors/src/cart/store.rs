@@ -67,7 +67,8 @@ async fn try_add_item(client: &mut Object, user: UserId, add: &AddItem) -> Resul
     let item = get_item(&transaction, cart, id).await?;
     if let Some(key) = &add.key {
         let body = serde_json::to_string(&item).unwrap_or_default();
-        let stored = idempotency::store::insert(&transaction, &[(key, StoredAnswer { status: 201, body })]).await;
+        let stored =
+            idempotency::store::insert(&transaction, &[(key, StoredAnswer { status: 201, body })]).await;
         match stored {
             Err(error) if error.constraint() == Some(TWIN_CONSTRAINT) => return Err(Failed::Twin),
             stored => stored?,

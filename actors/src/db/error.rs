@@ -5,7 +5,7 @@ use std::fmt;
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
-/// A statement that failed. Keeps its source for the log; callers act on the [`Kind`].
+/// A statement that failed. Keeps its source for the log; callers act on what it was about.
 #[derive(Debug)]
 pub struct StoreError {
     query: &'static str,

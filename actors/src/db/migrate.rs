@@ -61,7 +61,8 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, MigrateError> {
 pub async fn is_migrated(db: &super::Db) -> Result<bool, super::StoreError> {
     const NAME: &str = "migrations";
     let client = db.client(NAME).await?;
-    let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
+    let newest =
+        embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
     let sql = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
     let fail = |error| super::StoreError::new(NAME, error);
     let known: bool = client.query_one(sql, &[]).await.map_err(fail)?.get(0);

@@ -19,7 +19,11 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Query {
     /// Every row it gives.
-    pub(crate) async fn rows(&self, client: &impl GenericClient, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn rows(
+        &self,
+        client: &impl GenericClient,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         let run = async {
             let statement = client.prepare_cached(self.sql).await?;
             client.query(&statement, params).await
@@ -28,12 +32,20 @@ impl Query {
     }
 
     /// The row it gives, if it gives one.
-    pub(crate) async fn opt(&self, client: &impl GenericClient, params: Params<'_>) -> Result<Option<Row>, StoreError> {
+    pub(crate) async fn opt(
+        &self,
+        client: &impl GenericClient,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(client, params).await?.into_iter().next())
     }
 
     /// How many rows it wrote.
-    pub(crate) async fn execute(&self, client: &impl GenericClient, params: Params<'_>) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(
+        &self,
+        client: &impl GenericClient,
+        params: Params<'_>,
+    ) -> Result<u64, StoreError> {
         let run = async {
             let statement = client.prepare_cached(self.sql).await?;
             client.execute(&statement, params).await

@@ -72,7 +72,7 @@ impl Announcer {
     }
 
     /// To be called after COMMIT and before the answer. `last` is the number of the last of `kinds`,
-    /// as [`store::append`] gave it.
+    /// as `store::append` gave it.
     pub fn committed(&self, last: Seq, kinds: &[EventKind]) {
         let first = last.0 - kinds.len() as i64 + 1;
         for (seq, kind) in (first..).map(Seq).zip(kinds) {

@@ -18,7 +18,10 @@ pub(crate) const TWIN_CONSTRAINT: &str = "idempotency_keys_key";
 pub(crate) type Found = Option<Result<StoredAnswer, KeyReused>>;
 
 /// Looks up a set of keys; the answers are in the order of the keys.
-pub(crate) async fn find(client: &impl GenericClient, keys: &[&IdempotencyKey]) -> Result<Vec<Found>, StoreError> {
+pub(crate) async fn find(
+    client: &impl GenericClient,
+    keys: &[&IdempotencyKey],
+) -> Result<Vec<Found>, StoreError> {
     let mut found: Vec<Found> = vec![None; keys.len()];
     if keys.is_empty() {
         return Ok(found);
@@ -30,7 +33,8 @@ pub(crate) async fn find(client: &impl GenericClient, keys: &[&IdempotencyKey]) 
         let position = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
         let (Some(slot), Some(key)) = (found.get_mut(position), keys.get(position)) else { continue };
         let same = row.get::<_, &[u8]>(1) == key.request_hash;
-        let answer = StoredAnswer { status: u16::try_from(row.get::<_, i16>(2)).unwrap_or(200), body: row.get(3) };
+        let answer =
+            StoredAnswer { status: u16::try_from(row.get::<_, i16>(2)).unwrap_or(200), body: row.get(3) };
         *slot = Some(if same { Ok(answer) } else { Err(KeyReused) });
     }
     Ok(found)

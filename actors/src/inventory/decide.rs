@@ -71,8 +71,13 @@ pub(crate) struct Decided {
 }
 
 /// Decides a batch. `hold` is how long a new order keeps its stock unpaid.
-pub(crate) fn decide<'a>(requests: impl Iterator<Item = &'a Request>, facts: Facts, hold: Duration) -> Decided {
-    let mut desk = Desk { hold, facts, writes: Writes::default(), order_events: Vec::new(), touched: BTreeSet::new() };
+pub(crate) fn decide<'a>(
+    requests: impl Iterator<Item = &'a Request>,
+    facts: Facts,
+    hold: Duration,
+) -> Decided {
+    let mut desk =
+        Desk { hold, facts, writes: Writes::default(), order_events: Vec::new(), touched: BTreeSet::new() };
     let verdicts = requests.enumerate().map(|(position, request)| desk.decide(position, request)).collect();
     let events = desk.events();
     Decided { verdicts, writes: desk.writes, events }
@@ -153,8 +158,10 @@ impl Desk {
         if !shortages.is_empty() {
             return Err(OrderError::OutOfStock(shortages));
         }
-        let total: Money =
-            lines.iter().filter_map(|(p, quantity)| Some(self.facts.shelves.get(p)?.price.times(*quantity))).sum();
+        let total: Money = lines
+            .iter()
+            .filter_map(|(p, quantity)| Some(self.facts.shelves.get(p)?.price.times(*quantity)))
+            .sum();
         if total > Money::TOTAL_MAX {
             return Err(OrderError::TotalTooLarge);
         }
@@ -260,7 +267,13 @@ impl Desk {
         self.facts.skus.extend(product.sku.clone().map(|sku| (sku, id)));
         self.facts.shelves.insert(
             id,
-            Shelf { name: product.name.clone(), price: product.price, removed: false, quantity: new.stock, stock_version: 1 },
+            Shelf {
+                name: product.name.clone(),
+                price: product.price,
+                removed: false,
+                quantity: new.stock,
+                stock_version: 1,
+            },
         );
         self.touched.insert(id);
         self.writes.first_stock.push((id, new.stock));
@@ -344,7 +357,8 @@ impl Desk {
         let placed_now: BTreeMap<ProductId, CategoryId> = created.chain(edited).collect();
         let members = self.facts.members.remove(&remove.category).unwrap_or_default();
         let stayed = members.into_iter().filter(|product| !placed_now.contains_key(product));
-        let arrived = placed_now.iter().filter(|(_, category)| **category == remove.category).map(|(id, _)| *id);
+        let arrived =
+            placed_now.iter().filter(|(_, category)| **category == remove.category).map(|(id, _)| *id);
         for product in stayed.chain(arrived) {
             self.take_off_sale(product);
         }
@@ -363,7 +377,11 @@ impl Desk {
     }
 
     fn check_category(&self, category: CategoryId) -> Result<(), InventoryError> {
-        if self.facts.categories.contains(&category) { Ok(()) } else { Err(InventoryError::UnknownCategory(category)) }
+        if self.facts.categories.contains(&category) {
+            Ok(())
+        } else {
+            Err(InventoryError::UnknownCategory(category))
+        }
     }
 
     fn check_sku(&self, sku: Option<&str>, own: Option<ProductId>) -> Result<(), InventoryError> {
@@ -418,10 +436,13 @@ impl Desk {
     /// product once, as it is now.
     fn events(&mut self) -> Vec<EventKind> {
         let mut events = std::mem::take(&mut self.order_events);
-        events.extend(self.writes.removed_categories.iter().map(|&category| EventKind::Category { category }));
+        events
+            .extend(self.writes.removed_categories.iter().map(|&category| EventKind::Category { category }));
         events.extend(self.writes.removed_products.iter().map(|&product| EventKind::Removed { product }));
         for &product in &self.touched {
-            let Some(shelf) = self.facts.shelves.get(&product).filter(|shelf| !shelf.removed) else { continue };
+            let Some(shelf) = self.facts.shelves.get(&product).filter(|shelf| !shelf.removed) else {
+                continue;
+            };
             events.push(EventKind::Stock { product, stock: shelf.quantity, price: shelf.price });
         }
         let quiet = self.writes.edited.keys().filter(|id| !self.touched.contains(id));
@@ -459,9 +480,14 @@ fn allowed_move(order: &Order, step: &MoveOrder, now: Timestamp) -> Result<Order
 }
 
 fn order_event(order: &Order, event: OrderEvent) -> EventKind {
-    EventKind::Order { order: order.id, user: order.user, event, status: order.status, total: order.total_price }
+    EventKind::Order {
+        order: order.id,
+        user: order.user,
+        event,
+        status: order.status,
+        total: order.total_price,
+    }
 }
-
 
 #[cfg(test)]
 mod tests;

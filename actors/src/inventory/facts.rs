@@ -93,7 +93,9 @@ impl Wanted {
                 self.orders_to_place += 1;
                 match &place.source {
                     OrderSource::Cart => self.carts.push(place.user.0),
-                    OrderSource::Lines(lines) => self.products.extend(lines.iter().map(|line| line.product.0)),
+                    OrderSource::Lines(lines) => {
+                        self.products.extend(lines.iter().map(|line| line.product.0))
+                    }
                 }
             }
             Request::Move(Move(step)) => {

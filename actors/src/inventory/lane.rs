@@ -55,7 +55,9 @@ impl Lane {
                 continue;
             }
             match self.carry_out(&batch).await {
-                Ok(verdicts) => batch.into_iter().zip(verdicts).for_each(|(job, verdict)| job.answer(verdict)),
+                Ok(verdicts) => {
+                    batch.into_iter().zip(verdicts).for_each(|(job, verdict)| job.answer(verdict))
+                }
                 Err(Setback::Refused(error)) if batch.len() > 1 => {
                     tracing::debug!(%error, size = batch.len(), "splitting a batch");
                     let second = batch.split_off(batch.len() / 2);
@@ -160,11 +162,19 @@ fn fail(batch: Vec<Job>, setback: &Setback) {
     let failure = match setback {
         Setback::Refused(error) => return refuse(batch, error),
         Setback::Again(error) | Setback::Unavailable(error) => {
-            tracing::warn!(error = error as &dyn std::error::Error, size = batch.len(), "a batch found no database");
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                size = batch.len(),
+                "a batch found no database"
+            );
             Failure::Unavailable
         }
         Setback::OutcomeUnknown(error) => {
-            tracing::error!(error = error as &dyn std::error::Error, size = batch.len(), "a batch's outcome is unknown");
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                size = batch.len(),
+                "a batch's outcome is unknown"
+            );
             Failure::OutcomeUnknown
         }
     };

@@ -20,6 +20,6 @@ mod sold_out;
 pub(crate) mod store;
 
 pub use actor::{InventoryActor, InventorySettings};
-pub(crate) use sold_out::SoldOut;
 pub use error::InventoryError;
 pub use messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
+pub(crate) use sold_out::SoldOut;

@@ -84,7 +84,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_sent_after_a_step_that_could_not_be() {
         let sent = Mutex::new(Vec::new());
-        let steps = vec![step(&sent, 0, false, true), step(&sent, 1, true, true), step(&sent, 2, false, true)];
+        let steps =
+            vec![step(&sent, 0, false, true), step(&sent, 1, true, true), step(&sent, 2, false, true)];
         assert!(send_in_order(steps).await.is_err());
         assert_eq!(*sent.lock().unwrap(), [0], "a COMMIT would have followed a missing statement");
     }
@@ -92,7 +93,8 @@ mod tests {
     #[tokio::test]
     async fn the_first_failure_in_order_is_the_one_told() {
         let sent = Mutex::new(Vec::new());
-        let steps = vec![step(&sent, 0, false, true), step(&sent, 1, false, false), step(&sent, 2, false, true)];
+        let steps =
+            vec![step(&sent, 0, false, true), step(&sent, 1, false, false), step(&sent, 2, false, true)];
         let error = send_in_order(steps).await.unwrap_err();
         assert_eq!(error.to_string(), StoreError::timed_out("answered").to_string());
         assert_eq!(*sent.lock().unwrap(), [0, 1, 2]);

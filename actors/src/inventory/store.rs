@@ -79,7 +79,21 @@ pub(crate) async fn begin_and_read(
     let scope = stock_lists.map(|ids| ids as &(dyn ToSql + Sync));
     let scope = stock_lists.iter().any(|ids| !ids.is_empty()).then_some(&scope[..]);
     let wanted_skus: [&(dyn ToSql + Sync); 1] = [&wanted.skus];
-    let (begun, batch, answers, carts, cart_lines, orders, order_lines, shared, removed, stock, shelves, products, skus) = tokio::join! {
+    let (
+        begun,
+        batch,
+        answers,
+        carts,
+        cart_lines,
+        orders,
+        order_lines,
+        shared,
+        removed,
+        stock,
+        shelves,
+        products,
+        skus,
+    ) = tokio::join! {
         biased;
         begin(client),
         BEGIN_BATCH.rows(client, &drawn),
@@ -143,7 +157,8 @@ pub(crate) async fn begin_and_read(
     for row in &shelves {
         let id = ProductId(row.get(0));
         if let Some(shelf) = facts.shelves.get_mut(&id) {
-            (shelf.name, shelf.price, shelf.removed) = (row.get(1), Money::from_cents(row.get(2)), row.get(3));
+            (shelf.name, shelf.price, shelf.removed) =
+                (row.get(1), Money::from_cents(row.get(2)), row.get(3));
         }
         let category = CategoryId(row.get(4));
         if !row.get::<_, bool>(3) && wanted.categories_to_remove.contains(&category.0) {
@@ -264,8 +279,11 @@ async fn where_any(
 }
 
 async fn find_answers(client: &Object, requests: &[&Request]) -> Result<Vec<Found>, StoreError> {
-    let (positions, keys): (Vec<usize>, Vec<_>) =
-        requests.iter().enumerate().filter_map(|(position, request)| Some((position, request.key()?))).unzip();
+    let (positions, keys): (Vec<usize>, Vec<_>) = requests
+        .iter()
+        .enumerate()
+        .filter_map(|(position, request)| Some((position, request.key()?)))
+        .unzip();
     let found = idempotency::store::find(client, &keys).await?;
     let mut answers = vec![None; requests.len()];
     for (position, answer) in positions.into_iter().zip(found) {
@@ -295,7 +313,8 @@ async fn write_ids(query: &Query, client: &Object, ids: Vec<i64>) -> Result<(), 
 }
 
 async fn update_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
-    let (ids, quantities): (Vec<i64>, Vec<i64>) = writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
+    let (ids, quantities): (Vec<i64>, Vec<i64>) =
+        writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
     UPDATE_STOCK.execute(client, &[&ids, &quantities]).await.map(drop)
 }
 
@@ -323,7 +342,9 @@ async fn insert_orders(client: &Object, orders: &[Order]) -> Result<(), StoreErr
 
 async fn insert_order_items(client: &Object, orders: &[Order]) -> Result<(), StoreError> {
     let lines = || {
-        orders.iter().flat_map(|order| (0_i16..).zip(&order.items).map(|(line_no, item)| (order.id.0, line_no, item)))
+        orders
+            .iter()
+            .flat_map(|order| (0_i16..).zip(&order.items).map(|(line_no, item)| (order.id.0, line_no, item)))
     };
     let order_ids: Vec<i64> = lines().map(|(order, _, _)| order).collect();
     let line_nos: Vec<i16> = lines().map(|(_, line_no, _)| line_no).collect();
@@ -331,7 +352,10 @@ async fn insert_order_items(client: &Object, orders: &[Order]) -> Result<(), Sto
     let names: Vec<&str> = lines().map(|(_, _, item)| item.name.as_str()).collect();
     let quantities: Vec<i64> = lines().map(|(_, _, item)| item.quantity).collect();
     let prices: Vec<i64> = lines().map(|(_, _, item)| item.price.cents()).collect();
-    INSERT_ORDER_ITEMS.execute(client, &[&order_ids, &line_nos, &products, &names, &quantities, &prices]).await.map(drop)
+    INSERT_ORDER_ITEMS
+        .execute(client, &[&order_ids, &line_nos, &products, &names, &quantities, &prices])
+        .await
+        .map(drop)
 }
 
 async fn empty_carts(client: &Object, users: &[UserId]) -> Result<(), StoreError> {
@@ -340,7 +364,8 @@ async fn empty_carts(client: &Object, users: &[UserId]) -> Result<(), StoreError
 }
 
 async fn update_orders(client: &Object, writes: &Writes) -> Result<(), StoreError> {
-    let (ids, statuses): (Vec<i64>, Vec<&str>) = writes.moved.iter().map(|(id, status)| (id.0, status.as_str())).unzip();
+    let (ids, statuses): (Vec<i64>, Vec<&str>) =
+        writes.moved.iter().map(|(id, status)| (id.0, status.as_str())).unzip();
     UPDATE_ORDERS.execute(client, &[&ids, &statuses]).await.map(drop)
 }
 
@@ -375,8 +400,12 @@ impl<'a> ProductColumns<'a> {
 }
 
 async fn insert_products(client: &Object, products: &[Product]) -> Result<(), StoreError> {
-    let ProductColumns { ids, skus, names, descriptions, prices, categories } = ProductColumns::of(products.iter());
-    INSERT_PRODUCTS.execute(client, &[&ids, &skus, &names, &descriptions, &prices, &categories]).await.map(drop)
+    let ProductColumns { ids, skus, names, descriptions, prices, categories } =
+        ProductColumns::of(products.iter());
+    INSERT_PRODUCTS
+        .execute(client, &[&ids, &skus, &names, &descriptions, &prices, &categories])
+        .await
+        .map(drop)
 }
 
 async fn update_products(client: &Object, writes: &Writes) -> Result<(), StoreError> {

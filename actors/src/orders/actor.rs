@@ -60,7 +60,10 @@ impl OrderActor {
             match store::list_expired_holds(&db, EXPIRIES_MAX).await {
                 Ok(orders) => expire(&inventory, orders).await,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot look for holds that ran out");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot look for holds that ran out"
+                    );
                 }
             }
         };
@@ -69,9 +72,9 @@ impl OrderActor {
 }
 
 async fn expire(inventory: &Addr<InventoryActor>, orders: Vec<OrderId>) {
-    let steps = orders
-        .into_iter()
-        .map(|order| inventory.send(Move(MoveOrder { order, event: OrderEvent::Expired, by: None, key: None })));
+    let steps = orders.into_iter().map(|order| {
+        inventory.send(Move(MoveOrder { order, event: OrderEvent::Expired, by: None, key: None }))
+    });
     for outcome in futures_util::future::join_all(steps).await {
         match outcome {
             // Another node was first, or it was paid at the last moment.

@@ -15,6 +15,4 @@ pub use error::{OrderError, Shortage};
 pub use messages::{
     GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, OrderLine, OrderSource, PlaceOrder,
 };
-pub use order::{
-    HistoryEntry, LINES_MAX, Order, OrderEvent, OrderItem, OrderStatus, QUANTITY_MAX, line_id,
-};
+pub use order::{HistoryEntry, LINES_MAX, Order, OrderEvent, OrderItem, OrderStatus, QUANTITY_MAX, line_id};

@@ -147,7 +147,14 @@ pub struct OrderItem {
 impl OrderItem {
     /// The line `line_no` (from 0) of an order.
     #[must_use]
-    pub fn new(order: OrderId, line_no: i16, product: ProductId, name: String, quantity: i64, price: Money) -> Self {
+    pub fn new(
+        order: OrderId,
+        line_no: i16,
+        product: ProductId,
+        name: String,
+        quantity: i64,
+        price: Money,
+    ) -> Self {
         Self { id: line_id(order, line_no), product, name, quantity, price, subtotal: price.times(quantity) }
     }
 }

@@ -38,7 +38,10 @@ pub(crate) async fn list_orders(
 ) -> Result<Page<Order, OrderCursor>, StoreError> {
     let client = db.client(LIST_ORDERS.name).await?;
     // Later than any order there can be.
-    let end = OrderCursor { created_at: Timestamp(time::macros::datetime!(9999-12-31 0:00 UTC)), id: OrderId(i64::MAX) };
+    let end = OrderCursor {
+        created_at: Timestamp(time::macros::datetime!(9999-12-31 0:00 UTC)),
+        id: OrderId(i64::MAX),
+    };
     let after = page.after.unwrap_or(end);
     // One row more than asked for tells whether there is a next page.
     let rows = i64::try_from(page.size).unwrap_or(i64::MAX).saturating_add(1);
@@ -66,7 +69,8 @@ pub(crate) async fn list_orders(
 pub(crate) async fn get_history(db: &Db, order: &Order) -> Result<Vec<HistoryEntry>, StoreError> {
     let client = db.client(LIST_MOVES.name).await?;
     let mut status = OrderStatus::Pending;
-    let placed = HistoryEntry { event: OrderEvent::Placed, status, at: order.created_at, by: Some(order.user) };
+    let placed =
+        HistoryEntry { event: OrderEvent::Placed, status, at: order.created_at, by: Some(order.user) };
     let mut history = vec![placed];
     for row in LIST_MOVES.rows(&client, &[&order.id.0]).await? {
         let Some(event) = OrderEvent::from_name(row.get(0)) else { continue };

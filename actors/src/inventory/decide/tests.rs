@@ -16,7 +16,13 @@ const TEAPOT: ProductId = ProductId(10);
 const CUP: ProductId = ProductId(11);
 
 fn shelf(price: i64, quantity: i64) -> Shelf {
-    Shelf { name: "thing".into(), price: Money::from_cents(price), removed: false, quantity, stock_version: 1 }
+    Shelf {
+        name: "thing".into(),
+        price: Money::from_cents(price),
+        removed: false,
+        quantity,
+        stock_version: 1,
+    }
 }
 
 /// A shop with one teapot at 10.00 and five cups at 2.50.
@@ -130,10 +136,8 @@ fn a_refused_request_leaves_its_key_free() {
 
 #[test]
 fn prices_decide_at_the_moment_of_the_sale() {
-    let expecting = |cents| PlaceOrder {
-        expected_total: Some(Money::from_cents(cents)),
-        ..sell(BUYER, &[(CUP, 2)])
-    };
+    let expecting =
+        |cents| PlaceOrder { expected_total: Some(Money::from_cents(cents)), ..sell(BUYER, &[(CUP, 2)]) };
     let (verdicts, _, _) = sales(vec![expecting(499), expecting(500)], facts(2));
     assert_eq!(order_of(&verdicts[0]).unwrap_err(), &OrderError::PriceChanged(Money::from_cents(500)));
     assert!(order_of(&verdicts[1]).is_ok());
@@ -239,7 +243,8 @@ fn a_count_becomes_an_entry_of_the_difference() {
     let mut facts = facts(2);
     facts.products.insert(CUP, cup());
     let sale = Request::Sell(Sell(sell(BUYER, &[(CUP, 1)])));
-    let (verdicts, writes, _) = run(&[sale, edit(ProductChanges { stock: Some(20), ..Default::default() })], facts);
+    let (verdicts, writes, _) =
+        run(&[sale, edit(ProductChanges { stock: Some(20), ..Default::default() })], facts);
     assert_eq!(writes.entries[0].delta, 16, "four were left");
     assert_eq!(writes.stock[&CUP], 20);
     assert!(matches!(&verdicts[1], Verdict::Product(Ok(Done::Now(p))) if p.stock == 20 && p.version == 4));
@@ -247,9 +252,8 @@ fn a_count_becomes_an_entry_of_the_difference() {
 
 #[test]
 fn corrections_stop_at_zero() {
-    let correct = |delta| {
-        Request::Correct(CorrectStock { product: CUP, delta, reason: "broken".into(), by: None })
-    };
+    let correct =
+        |delta| Request::Correct(CorrectStock { product: CUP, delta, reason: "broken".into(), by: None });
     let mut facts = facts(3);
     facts.products.insert(CUP, cup());
     let (verdicts, writes, _) = run(&[correct(-6), correct(-5), correct(i64::MIN)], facts);

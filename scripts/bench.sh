@@ -1,0 +1,297 @@
+#!/usr/bin/env bash
+# Measures the shop against the plainest rivals on this machine, and writes docs/benchmarks.md.
+#
+#   make bench
+#
+# Each run has a fresh shop with a PostgreSQL of its own, fsync on, and everything in it that the shop
+# always has, mail included. The rivals run in the same session: pgbench with one transaction an order
+# on a PostgreSQL with the same settings, and an actix-web handler that returns a constant. Every run of
+# the shop also checks its books; one that does not hold fails the whole.
+#
+# EMPORIUM        the program; target/release/emporium
+# BENCH_SECONDS   measured time of a run; 10
+# BENCH_WARM_UP   before it, not measured, in seconds; 3
+# BENCH_CLIENTS   client counts of the hot product; "16 64 128 256 512"
+# BENCH_CARTS     carts of a round of checkouts; 1024
+# BENCH_PORT      this port and the next one are used; 8090
+# BENCH_FOLDER    where data, results and reports go: a real disk; target/bench
+# BENCH_REPORT    the file to write; docs/benchmarks.md
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+shop=${EMPORIUM:-target/release/emporium}
+seconds=${BENCH_SECONDS:-10}
+warm_up=${BENCH_WARM_UP:-3}
+read -r -a hot_clients <<<"${BENCH_CLIENTS:-16 64 128 256 512}"
+read -r -a spread_clients <<<"${BENCH_SPREAD_CLIENTS:-64 256 512}"
+read -r -a page_clients <<<"${BENCH_PAGE_CLIENTS:-64 256}"
+read -r -a naive_clients <<<"16 64"
+carts=${BENCH_CARTS:-1024}
+cart_clients=64
+port=${BENCH_PORT:-8090}
+folder=${BENCH_FOLDER:-target/bench}
+report=${BENCH_REPORT:-docs/benchmarks.md}
+demo=config/demo/online-retail
+url=http://127.0.0.1:$port
+bare_url=http://127.0.0.1:$((port + 1))
+
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+runs=$folder/runs.tsv
+: >"$runs"
+
+say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
+
+# --- the shop ------------------------------------------------------------------------------------
+
+shop_pid=
+bare_pid=
+data=
+home=
+
+close_shop() {
+    if [[ -n $bare_pid ]]; then
+        kill -INT "$bare_pid" 2>/dev/null || true
+        wait "$bare_pid" 2>/dev/null || true
+        bare_pid=
+    fi
+    if [[ -n $shop_pid ]]; then
+        kill -INT "$shop_pid" 2>/dev/null || true
+        wait "$shop_pid" 2>/dev/null || true
+        shop_pid=
+    fi
+    # The cluster is elsewhere where its account cannot reach the data folder.
+    [[ -z $home || ! -d $home/cluster ]] || rm -rf "$home"
+    [[ -z $data ]] || rm -rf "$data"
+    home=
+    data=
+    # What is still to be written must not slow the next run down.
+    sync
+}
+trap close_shop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+open_shop() {
+    close_shop
+    data=$(mktemp -d "$folder/data.XXXXXX")
+    # Postgres may run as another account, which must be able to pass.
+    chmod 755 "$data"
+    local log=$folder/serve.log
+    env -u DATABASE_URL -u REDIS_URL -u SMTP_URL -u JWT_SECRET -u EMPORIUM_ENV \
+        EMPORIUM_DATA="$data" HOST=127.0.0.1 PORT="$port" RUST_LOG="${BENCH_LOG:-warn}" \
+        "$shop" serve --first-run "$demo/products.csv" >"$log" 2>&1 &
+    shop_pid=$!
+    for _ in $(seq 600); do
+        grep -q '^Ctrl-C stops it' "$log" && break
+        kill -0 "$shop_pid" 2>/dev/null || { cat "$log" >&2; exit 1; }
+        sleep 0.1
+    done
+    ADMIN_PASSWORD=$(sed -n 's/.*staff  *admin, password \([^ ]*\).*/\1/p' "$log")
+    export ADMIN_PASSWORD
+    home=$(sed -n 's/.*a private PostgreSQL in //p' "$log")
+    # What follows the start (caches, first vacuum) is over.
+    sleep 2
+}
+
+resident_kib() { sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' "/proc/$shop_pid/status"; }
+
+# The first line of its name in a JSON file.
+figure() { sed -n "s/^ *\"$2\": \\([0-9.]*\\),*\$/\\1/p" "$1" | head -n 1; }
+
+# load NAME ARGUMENT… : one run; its figures go to NAME.json and into the table of all runs.
+load() {
+    local name=$1
+    shift
+    say "$name: emporium loadtest $*"
+    if ! "$shop" loadtest "$@" --json "$folder/$name.json" --html "$folder/$name.html" \
+        >"$folder/$name.txt" 2>"$folder/$name.log"; then
+        cat "$folder/$name.log" "$folder/$name.txt" >&2
+        say "$name failed"
+        exit 1
+    fi
+    local rate p50 p99 cpu unit=operations
+    rate=$(figure "$folder/$name.json" done_per_second)
+    if [[ $1 == replay ]]; then
+        rate=$(figure "$folder/$name.json" lines_per_second)
+        unit=lines
+    fi
+    # The figures of the whole stand before those of a kind.
+    p50=$(sed -n '/"latency_us"/,/}/p' "$folder/$name.json" | sed -n 's/^ *"p50": \([0-9]*\),*$/\1/p' | head -n 1)
+    p99=$(sed -n '/"latency_us"/,/}/p' "$folder/$name.json" | sed -n 's/^ *"p99": \([0-9]*\),*$/\1/p' | head -n 1)
+    cpu=$(figure "$folder/$name.json" generator_cpu)
+    row "$name" "$rate" "$p50" "$p99" "$cpu" "$unit"
+}
+
+# name, rate, p50 and p99 in microseconds, generator's share of a core, unit
+row() {
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$@" >>"$runs"
+    say "$1: $(printf '%.0f' "$2") $6/s"
+}
+
+rate_of() { awk -F '\t' -v name="$1" '$1 == name { print $2 }' "$runs"; }
+best_of() { awk -F '\t' -v start="$1" 'index($1, start) == 1 && $2 > best { best = $2 } END { print best + 0 }' "$runs"; }
+calc() { awk "BEGIN { $1 }"; }
+
+# --- the rivals ----------------------------------------------------------------------------------
+
+programs=$(printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -V | while read -r place; do
+    if [[ -x $place/pgbench ]]; then echo "$place"; fi
+done | tail -n 1)
+if [[ -z $programs ]] && command -v pgbench >/dev/null; then
+    programs=$(dirname "$(readlink -f "$(command -v pgbench)")")
+fi
+[[ -n $programs ]] || { say "pgbench is missing; it comes with PostgreSQL (Debian: postgresql)"; exit 1; }
+
+# Where the running cluster listens.
+socket() { sed -n 5p "$home/cluster/postmaster.pid"; }
+sql() { "$programs/psql" -X -q -v ON_ERROR_STOP=1 -h "$(socket)" -p 5432 -U emporium "$@"; }
+
+naive() {
+    local mode=$1 clients=$2 name=pgbench-$1-$2
+    local run=("$programs/pgbench" -h "$(socket)" -p 5432 -U emporium -n -M prepared -j 2
+        -c "$clients" -f "bench/$mode.sql")
+    sql -d naive -c CHECKPOINT
+    say "$name: pgbench, one transaction an order"
+    "${run[@]}" -T "$warm_up" naive >/dev/null 2>"$folder/$name.log"
+    "${run[@]}" -T "$seconds" naive >"$folder/$name.txt" 2>"$folder/$name.log" || { cat "$folder/$name.log" >&2; exit 1; }
+    row "$name" "$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$folder/$name.txt")" \
+        "" "" "" transactions
+}
+
+# --- the runs ------------------------------------------------------------------------------------
+
+[[ -x $shop ]] || { say "$shop is missing; make bench builds it"; exit 1; }
+say "results go to $folder and $report"
+
+open_shop
+idle_kib=$(resident_kib)
+synced=$(sql -d emporium -Atc "SELECT string_agg(name || ' ' || setting, ', ' ORDER BY name) FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')")
+postgres=$(sql -d emporium -Atc "SHOW server_version")
+sql -d emporium -c 'CREATE DATABASE naive'
+sql -d naive -f bench/schema.sql
+for mode in hot spread; do
+    for clients in "${naive_clients[@]}"; do naive "$mode" "$clients"; done
+done
+
+timing=(--url "$url" --warm-up "${warm_up}s" --duration "${seconds}s")
+for clients in "${hot_clients[@]}"; do
+    open_shop
+    load "hot-$clients" flash-sale "${timing[@]}" --clients "$clients" --watch-pid "$shop_pid"
+done
+busy_kib=$(figure "$folder/hot-${hot_clients[-1]}.json" rss_max_kib)
+
+open_shop
+load "cart-$cart_clients" flash-sale "${timing[@]}" --clients "$cart_clients" --via cart --accounts "$carts"
+
+for clients in "${spread_clients[@]}"; do
+    open_shop
+    load "spread-$clients" spread "${timing[@]}" --clients "$clients" --popularity "$demo/orders.csv.gz"
+done
+
+open_rate=$(calc "printf \"%d\", 0.7 * $(best_of hot-)")
+open_shop
+load hot-open-loop flash-sale "${timing[@]}" --clients "${hot_clients[-1]}" --rate "$open_rate"
+open_p99=$(awk -F '\t' '$1 == "hot-open-loop" { print $4 }' "$runs")
+
+open_shop
+load replay-64 replay "$demo/orders.csv.gz" --url "$url" --clients 64
+
+open_shop
+load mixed-64 mixed "${timing[@]}" --clients 64 --popularity "$demo/orders.csv.gz"
+
+open_shop
+product=$(sql -d emporium -Atc 'SELECT min(id) FROM products')
+path=/api/products/$product/
+"$shop" loadtest bare --url "$url" --path "$path" --port $((port + 1)) >"$folder/bare.log" 2>&1 &
+bare_pid=$!
+sleep 1
+for clients in "${page_clients[@]}"; do
+    load "bare-$clients" browse --url "$bare_url" --path "$path" "${timing[@]:2}" --clients "$clients"
+    load "page-$clients" browse --url "$url" --path "$path" "${timing[@]:2}" --clients "$clients"
+done
+close_shop
+
+# --- the table -----------------------------------------------------------------------------------
+
+goals=$folder/goals.md
+missed=0
+# goal NAME VALUE "at least"|"at most" LIMIT UNIT HOW
+goal() {
+    local verdict
+    verdict=$(calc "v = $2 + 0; l = $4 + 0; if (\"$3\" == \"at least\") print (v >= l) ? \"yes\" : \"no\"; else print (v <= l) ? \"yes\" : \"no\"")
+    [[ $verdict == yes ]] || missed=$((missed + 1))
+    printf '| %s | %s%s | %s %s%s | %s | %s |\n' "$1" "$2" "$5" "$3" "$4" "$5" "$verdict" "$6" >>"$goals"
+}
+ratio() { calc "printf \"%.2f\", ($2 > 0) ? $1 / $2 : 0"; }
+whole() { printf '%.0f' "$1"; }
+
+hot_best=$(awk -F '\t' '$1 ~ /^hot-[0-9]+$/ && $2 > best { best = $2 } END { print best + 0 }' "$runs")
+# From 64 clients on, the worst fall below the best so far.
+falls=$(awk -F '\t' '$1 ~ /^hot-[0-9]+$/ { split($1, part, "-"); if (part[2] < 64) next
+    if ($2 > best) best = $2; share = $2 / best; if (least == 0 || share < least) least = share }
+    END { printf "%.3f", least }' "$runs")
+first=${hot_clients[0]}
+{
+    echo '| goal | measured | wanted | met | how |'
+    echo '| --- | --- | --- | --- | --- |'
+} >"$goals"
+naive_hot=$(best_of pgbench-hot-)
+naive_spread=$(best_of pgbench-spread-)
+goal 'hot product, best client count, to pgbench at its best' "$(ratio "$hot_best" "$naive_hot")" 'at least' 20 '×' \
+    "$(whole "$hot_best")/s to $(whole "$naive_hot")/s"
+goal "hot product, $first clients, to pgbench with $first" "$(ratio "$(rate_of "hot-$first")" "$(rate_of "pgbench-hot-$first")")" 'at least' 5 '×' \
+    "$(whole "$(rate_of "hot-$first")")/s to $(whole "$(rate_of "pgbench-hot-$first")")/s"
+goal 'hot product, 64 clients and more: of the peak so far, at worst' "$falls" 'at least' 0.95 '×' 'throughput does not fall as clients are added'
+goal 'spread, one line an order, to pgbench spread at its best' "$(ratio "$(best_of spread-)" "$naive_spread")" 'at least' 4 '×' \
+    "$(whole "$(best_of spread-)")/s to $(whole "$naive_spread")/s"
+goal 'replay, lines, to pgbench spread at its best' "$(ratio "$(rate_of replay-64)" "$naive_spread")" 'at least' 10 '×' \
+    "$(whole "$(rate_of replay-64)") lines/s to $(whole "$naive_spread")/s"
+goal 'hot product, open loop at 70 % of the peak: p99' "$(calc "printf \"%.1f\", $open_p99 / 1000")" 'at most' 25 ' ms' "$open_rate/s asked for"
+goal 'checkout from the cart, to direct orders' "$(ratio "$(rate_of "cart-$cart_clients")" "$(rate_of "hot-$cart_clients")")" 'at least' 0.8 '×' \
+    "$(whole "$(rate_of "cart-$cart_clients")")/s to $(whole "$(rate_of "hot-$cart_clients")")/s, $cart_clients clients"
+goal 'product read, cached, to the bare handler' "$(ratio "$(best_of page-)" "$(best_of bare-)")" 'at least' 0.75 '×' \
+    "$(whole "$(best_of page-)")/s to $(whole "$(best_of bare-)")/s"
+goal 'server memory, idle' "$(calc "printf \"%.0f\", $idle_kib / 1000")" 'at most' 40 ' MB' 'resident, with the demo catalogue'
+goal "server memory, under ${hot_clients[-1]} clients" "$(calc "printf \"%.0f\", $busy_kib / 1000")" 'at most' 200 ' MB' 'resident, at most'
+
+table=$folder/table.md
+{
+    echo
+    echo "Measured $(date -u +%F) by \`make bench\`: ${seconds} s a run after ${warm_up} s of warm-up, each on a fresh shop."
+    echo "Load generator, shop and PostgreSQL share the machine."
+    echo
+    echo "- machine: $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(sed -n 's/^MemTotal: *//p' /proc/meminfo), $(stat -f -c %T "$folder") disk, $(uname -sr)"
+    echo "- versions: $("$shop" --version), $(git describe --always --dirty 2>/dev/null || echo 'no git'), $(rustc --version 2>/dev/null || echo 'no rustc'), PostgreSQL $postgres ($synced)"
+    echo
+    cat "$goals"
+    echo
+    echo '| run | rate | p50 | p99 | generator, of one core |'
+    echo '| --- | ---: | ---: | ---: | ---: |'
+    awk -F '\t' 'function ms(us) { return us == "" ? "" : sprintf("%.2f ms", us / 1000) }
+        { printf "| %s | %.0f %s/s | %s | %s | %s |\n", $1, $2, $6, ms($3), ms($4), $5 == "" ? "" : sprintf("%.0f %%", $5 * 100) }' "$runs"
+    echo
+    echo 'The number in a run'"'"'s name is its count of clients. Every run of the shop ended with a clean audit, and'
+    echo 'with every acknowledged order found again, once and as it was asked for.'
+    echo
+} >"$table"
+
+begin='<!-- make bench writes from here -->'
+end='<!-- to here -->'
+if [[ ! -f $report ]]; then
+    mkdir -p "$(dirname "$report")"
+    printf '# Benchmarks\n\n%s\n%s\n\n## What was tried, and what it gave\n' "$begin" "$end" >"$report"
+fi
+grep -qF "$begin" "$report" && grep -qF "$end" "$report" || { say "$report lacks the lines '$begin' and '$end'"; exit 1; }
+awk -v begin="$begin" -v end="$end" -v table="$table" '
+    $0 == end { inside = 0 }
+    !inside { print }
+    $0 == begin { inside = 1; while ((getline line < table) > 0) print line }' "$report" >"$folder/report.md"
+cat "$folder/report.md" >"$report"
+
+cat "$table"
+say "written to $report; pages with plots are in $folder"
+if [[ $missed -gt 0 ]]; then
+    say "$missed goals are missed"
+    exit 3
+fi
