@@ -10,7 +10,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
     let database = TestDatabase::create().await;
     let client = database.client().await;
     let mut refused = Vec::new();
-    for (name, sql) in emporium_actors::db::all_statements() {
+    for (name, sql) in emporium_actors::all_statements() {
         if let Err(error) = client.prepare(&sql).await {
             let reason =
                 error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
@@ -23,7 +23,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
 #[test]
 fn every_file_of_sql_is_a_statement_that_some_area_names() {
     let named: BTreeSet<String> =
-        emporium_actors::db::all_statements().into_iter().map(|(name, _)| name.to_owned()).collect();
+        emporium_actors::all_statements().into_iter().map(|(name, _)| name.to_owned()).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let mut there = BTreeSet::new();
     for area in std::fs::read_dir(&root).unwrap().map(|area| area.unwrap().path()) {

@@ -21,6 +21,8 @@ pub mod mailer;
 pub mod orders;
 mod redis;
 mod shop;
+mod statements;
 pub mod types;
 
 pub use shop::{Shop, ShopSettings, StartError};
+pub use statements::all_statements;

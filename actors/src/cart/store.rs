@@ -64,7 +64,11 @@ async fn try_add_item(client: &mut Object, user: UserId, add: &AddItem) -> Resul
     check_room(&transaction, cart, add).await?;
     let row = ADD_ITEM.opt(&transaction, &[&cart.0, &add.product.0, &add.quantity]).await?;
     let id = row.map(|row| CartItemId(row.get(0))).ok_or(CartError::Internal)?;
-    let item = get_item(&transaction, cart, id).await?;
+    // The product is not locked, so it may leave the catalogue between the check and this.
+    let item = get_item(&transaction, cart, id).await.map_err(|error| match error {
+        CartError::NotFound => CartError::UnknownProduct(add.product),
+        error => error,
+    })?;
     if let Some(key) = &add.key {
         let body = serde_json::to_string(&item).unwrap_or_default();
         let stored =

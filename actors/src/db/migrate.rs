@@ -2,7 +2,13 @@
 
 use tokio_postgres::Client;
 
-use super::{ConnectError, Database};
+use super::{ConnectError, Database, queries};
+
+queries! {
+    LOCK_MIGRATIONS = "db/lock_migrations.sql";
+    HAS_HISTORY = "db/has_history.sql";
+    GET_NEWEST_MIGRATION = "db/get_newest_migration.sql";
+}
 
 mod embedded {
     refinery::embed_migrations!("../sql/migrations");
@@ -47,7 +53,7 @@ pub async fn migrate(database: &Database) -> Result<Vec<String>, MigrateError> {
 }
 
 async fn apply(client: &mut Client) -> Result<Vec<String>, MigrateError> {
-    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    client.execute(LOCK_MIGRATIONS.sql, &[&LOCK]).await?;
     let runner = embedded::migrations::runner().set_abort_missing(false);
     let report = runner.run_async(client).await;
     // The lock goes with the connection, whatever happened.
@@ -59,17 +65,13 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, MigrateError> {
 /// # Errors
 /// When the database does not answer.
 pub async fn is_migrated(db: &super::Db) -> Result<bool, super::StoreError> {
-    const NAME: &str = "migrations";
-    let client = db.client(NAME).await?;
+    let client = db.client(HAS_HISTORY.name).await?;
     let newest =
         embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    let sql = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
-    let fail = |error| super::StoreError::new(NAME, error);
-    let known: bool = client.query_one(sql, &[]).await.map_err(fail)?.get(0);
+    let known = HAS_HISTORY.opt(&client, &[]).await?.is_some_and(|row| row.get(0));
     if !known {
         return Ok(false);
     }
-    let sql = "SELECT max(version) FROM refinery_schema_history";
-    let applied: Option<i32> = client.query_one(sql, &[]).await.map_err(fail)?.get(0);
+    let applied = GET_NEWEST_MIGRATION.opt(&client, &[]).await?.and_then(|row| row.get::<_, Option<i32>>(0));
     Ok(applied >= newest)
 }

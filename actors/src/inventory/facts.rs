@@ -94,7 +94,7 @@ impl Wanted {
                 match &place.source {
                     OrderSource::Cart => self.carts.push(place.user.0),
                     OrderSource::Lines(lines) => {
-                        self.products.extend(lines.iter().map(|line| line.product.0))
+                        self.products.extend(lines.iter().map(|line| line.product.0));
                     }
                 }
             }

@@ -56,7 +56,7 @@ impl Lane {
             }
             match self.carry_out(&batch).await {
                 Ok(verdicts) => {
-                    batch.into_iter().zip(verdicts).for_each(|(job, verdict)| job.answer(verdict))
+                    batch.into_iter().zip(verdicts).for_each(|(job, verdict)| job.answer(verdict));
                 }
                 Err(Setback::Refused(error)) if batch.len() > 1 => {
                     tracing::debug!(%error, size = batch.len(), "splitting a batch");
