@@ -96,7 +96,7 @@ open_shop() {
     sleep 2
 }
 
-resident_kib() { sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' "/proc/$shop_pid/status"; }
+resident_kib() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$shop_pid/status"; }
 
 # The first line of its name in a JSON file.
 figure() { sed -n "s/^ *\"$2\": \\([0-9.]*\\),*\$/\\1/p" "$1" | head -n 1; }

@@ -63,7 +63,7 @@ enum Command {
     CreateAdmin(create_admin::Args),
     Import(import::Args),
     Audit(audit::Args),
-    Loadtest(LoadtestArgs),
+    Loadtest(Box<LoadtestArgs>),
 }
 
 /// Runs the program on its arguments and environment.

@@ -180,8 +180,7 @@ async fn sell(
         (None, true) => clients * CARTS.div_ceil(clients),
         (None, false) => ACCOUNTS.min(clients),
     };
-    settings
-        .push(("orders", format!("of {} units, {:?}, {}", order.quantity, order.via, key_words(order.keys))));
+    settings.push(("orders", order.in_words()));
     settings.push(("load", load.loop_in_words()));
     settings.push(("accounts", accounts.to_string()));
 
@@ -212,8 +211,17 @@ async fn sell(
     stage.play(scenario, settings, &["order"], plan, buyers).await
 }
 
-fn key_words(keys: bool) -> &'static str {
-    if keys { "each with an idempotency key" } else { "without idempotency keys" }
+impl OrderArgs {
+    /// How an order is placed, in words.
+    fn in_words(&self) -> String {
+        let units = if self.quantity == 1 { "unit" } else { "units" };
+        let via = match self.via {
+            Via::Direct => "placed directly",
+            Via::Cart => "placed from the cart",
+        };
+        let keys = if self.keys { "each with an idempotency key" } else { "without idempotency keys" };
+        format!("of {} {units}, {via}, {keys}", self.quantity)
+    }
 }
 
 /// What all buyers share.

@@ -178,9 +178,9 @@ mod tests {
         }
     }
 
-    fn pace(rate: Option<u32>) -> Pace {
-        let ms = Duration::from_millis;
-        Pace { rate, warm_up: Duration::ZERO, duration: Some(ms(200)), operations: None }
+    fn pace(rate: Option<u32>, duration_ms: u64) -> Pace {
+        let duration = Some(Duration::from_millis(duration_ms));
+        Pace { rate, warm_up: Duration::ZERO, duration, operations: None }
     }
 
     async fn figures(plan: Plan, stall_ms: u64) -> Figures {
@@ -190,18 +190,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_stall_in_an_open_loop_is_felt_by_all_that_should_have_begun() {
-        let figures = figures(Plan { pace: pace(Some(100)), in_rounds: false }, 150).await;
+        let figures = figures(Plan { pace: pace(Some(50), 1000), in_rounds: false }, 400).await;
         // One operation was slow; those behind it were late.
-        assert!(figures.service_us.p50 < 60_000, "{figures:?}");
-        assert!(figures.latency_us.p50 > 60_000, "{figures:?}");
-        assert_eq!(figures.operations.all() + figures.missed, 20);
+        assert!(figures.latency_us.p90 > figures.service_us.p90 + 50_000, "{figures:?}");
+        assert_eq!(figures.operations.all() + figures.missed, 50);
     }
 
     #[tokio::test]
     async fn rounds_leave_their_preparation_out_of_the_time() {
-        let rounds = figures(Plan { pace: pace(None), in_rounds: true }, 0).await;
-        let one_by_one = figures(Plan { pace: pace(None), in_rounds: false }, 0).await;
+        let rounds = figures(Plan { pace: pace(None, 200), in_rounds: true }, 0).await;
+        let one_by_one = figures(Plan { pace: pace(None, 200), in_rounds: false }, 0).await;
         assert!(rounds.operations.done > 2 * one_by_one.operations.done, "{rounds:?} {one_by_one:?}");
-        assert!(rounds.latency_us.p50 < 20_000);
+        assert!(rounds.latency_us.p50 < 30_000);
     }
 }

@@ -30,14 +30,12 @@ pub(crate) fn page(page: &Page<'_>) -> String {
 
 fn plots(figures: &Figures) -> String {
     let time = time_axis(figures);
+    // What was answered after the end is no throughput.
+    let measured = figures.timeline.iter().filter(|tick| tick.second + 1e-6 < figures.seconds);
     let over_time = |name, class, value: fn(&Tick, f64) -> f64| Series {
         name,
         class,
-        points: figures
-            .timeline
-            .iter()
-            .map(|tick| (tick.second, value(tick, figures.tick_seconds)))
-            .collect(),
+        points: measured.clone().map(|tick| (tick.second, value(tick, figures.tick_seconds))).collect(),
     };
     let answered = |tick: &Tick, us: u64| if tick.counts.all() > 0 { us as f64 } else { f64::NAN };
     let mut latency = [

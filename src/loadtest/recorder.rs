@@ -293,7 +293,8 @@ impl Recorder {
                 p99: histogram.value_at_quantile(0.99),
                 max: histogram.max(),
             });
-            histogram.clear();
+            // With its minimum and maximum, which clear() would keep.
+            histogram.reset();
         }
     }
 
@@ -408,11 +409,12 @@ mod tests {
         let mut recorder = recorder(Some(ms(1000)));
         record(&mut recorder, 1000, 1000, 1050, Outcome::Done);
         record(&mut recorder, 1060, 1060, 1350, Outcome::Busy);
+        record(&mut recorder, 1400, 1400, 1410, Outcome::Done);
         let figures = recorder.figures();
         let answers: Vec<u64> = figures.timeline.iter().map(|tick| tick.counts.all()).collect();
-        assert_eq!(answers, [1, 0, 0, 1]);
+        assert_eq!(answers, [1, 0, 0, 1, 1]);
         assert!((figures.timeline[3].second - 0.3).abs() < 1e-9);
-        assert!(is_near(figures.timeline[3].max, 290_000));
+        assert!(is_near(figures.timeline[3].max, 290_000) && is_near(figures.timeline[4].max, 10_000));
     }
 
     #[test]

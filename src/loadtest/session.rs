@@ -112,7 +112,7 @@ pub(crate) fn enter(
         201 => match reply.id() {
             Some(order) => {
                 receipts.acknowledge(order, lines);
-                return (Outcome::Done, Some(order));
+                (Outcome::Done, Some(order))
             }
             None => (Outcome::Failed("an order without an id".to_owned()), None),
         },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use emporium::settings::{Environment, Settings};
 use emporium_actors::db::{Database, migrate};
 use sha2::{Digest, Sha256};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Row};
 
 /// Held while the template is looked for and made; any number that nobody else uses.
 const TEMPLATE_LOCK: i64 = 0x7465_6d70_6c61_7465;
@@ -44,6 +44,27 @@ impl TestDatabase {
     /// Runs statements in it.
     pub(crate) async fn run(&self, statements: &str) {
         self.client().await.batch_execute(statements).await.expect(statements);
+    }
+
+    /// The rows of a query.
+    pub(crate) async fn rows(&self, query: &str) -> Vec<Row> {
+        self.client().await.query(query, &[]).await.expect(query)
+    }
+
+    /// What a query that counts comes to.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        self.client().await.query_one(query, &[]).await.expect(query).get(0)
+    }
+
+    /// Insists that the event log has no gap and tells of the placing of each order once.
+    pub(crate) async fn event_log_is_whole(&self) {
+        let gaps = "SELECT (SELECT last_seq FROM event_counter) - count(*) FROM events";
+        assert_eq!(self.count(gaps).await, 0, "numbers without an event");
+        let odd = "SELECT count(*) FROM (
+                SELECT o.id FROM orders o
+                LEFT JOIN events e ON e.kind = 'order' AND e.event = 'placed' AND e.subject = o.id
+                GROUP BY o.id HAVING count(e.seq) <> 1) odd";
+        assert_eq!(self.count(odd).await, 0, "orders not told of once");
     }
 
     /// A connection to it.

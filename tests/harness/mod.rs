@@ -4,6 +4,8 @@
 //! its own threads, pools and caches; database and files are gone when the test ends.
 
 mod database;
+mod process;
+mod proxy;
 mod smtp;
 mod socket;
 mod users;
@@ -23,9 +25,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 pub(crate) use database::TestDatabase;
+pub(crate) use process::{Process, create_admin, steady_port};
+pub(crate) use proxy::Cut;
 pub(crate) use smtp::{Delivery, MailServer};
-pub(crate) use socket::Socket;
-pub(crate) use users::User;
+pub(crate) use socket::{Next, Socket};
+pub(crate) use users::{PASSWORD, User};
 
 /// What every test's tokens are signed with.
 const JWT_SECRET: &str = "a secret for tests alone, long enough to sign with";
@@ -87,21 +91,7 @@ impl TestApp {
     pub(crate) async fn start_with(own: &[(&str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         let folder = Folder::new();
-        let data = folder.path().display().to_string();
-        let defaults = [
-            ("DATABASE_URL", database.url()),
-            ("JWT_SECRET", JWT_SECRET),
-            ("EMPORIUM_DATA", &data),
-            ("PORT", "0"),
-            ("EMPORIUM_HTTP__WORKERS", "2"),
-            ("EMPORIUM_DATABASE__POOL_SIZE", "6"),
-            ("EMPORIUM_RATE_LIMIT__SIGN_IN_FAILURES_PER_MINUTE", "0"),
-        ];
-        let variables: Vec<(String, String)> = defaults
-            .iter()
-            .chain(own)
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let variables = variables_with(&database, &folder, own);
         let node = Node::start(&variables).await;
         Self { node, variables, database, folder }
     }
@@ -125,7 +115,23 @@ impl TestApp {
 
     /// What a query that counts comes to, behind the shop's back.
     pub(crate) async fn count(&self, query: &str) -> i64 {
-        self.database.client().await.query_one(query, &[]).await.expect(query).get(0)
+        self.database.count(query).await
+    }
+
+    /// The database's address, for connections that go by this name.
+    pub(crate) fn database_url_as(&self, name: &str) -> String {
+        let url = self.database.url();
+        let separator = match (url.contains("://"), url.contains('?')) {
+            (false, _) => ' ',
+            (true, false) => '?',
+            (true, true) => '&',
+        };
+        format!("{url}{separator}application_name={name}")
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &TestDatabase {
+        &self.database
     }
 
     /// The database's address.
@@ -300,6 +306,21 @@ async fn serve(
         handle.stop(false).await;
     });
     application.run().await.expect("the server runs");
+}
+
+/// The environment of a node on this database.
+fn variables_with(database: &TestDatabase, folder: &Folder, own: &[(&str, &str)]) -> Vec<(String, String)> {
+    let data = folder.path().display().to_string();
+    let defaults = [
+        ("DATABASE_URL", database.url()),
+        ("JWT_SECRET", JWT_SECRET),
+        ("EMPORIUM_DATA", &data),
+        ("PORT", "0"),
+        ("EMPORIUM_HTTP__WORKERS", "2"),
+        ("EMPORIUM_DATABASE__POOL_SIZE", "6"),
+        ("EMPORIUM_RATE_LIMIT__SIGN_IN_FAILURES_PER_MINUTE", "0"),
+    ];
+    defaults.iter().chain(own).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The body of an order without a cart.

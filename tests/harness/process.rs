@@ -1,0 +1,89 @@
+//! The program as a process of its own, which can be killed.
+
+use std::process::Stdio;
+
+use emporium::loadtest::client::{Client, Target};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::users::PASSWORD;
+use super::{Folder, TestApp, TestDatabase, variables_with};
+
+/// `emporium serve` on the test's database; killed with the value.
+pub(crate) struct Process {
+    /// Where it listens.
+    pub target: Target,
+    child: Child,
+    /// Kept, so that what the program goes on to say has somewhere to go.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl TestApp {
+    /// Starts the program on the same database, with some settings of its own, and waits until it is open.
+    pub(crate) async fn process_with(&self, own: &[(&str, &str)]) -> Process {
+        let mut variables = self.variables.clone();
+        variables.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Process::start(&variables).await
+    }
+}
+
+impl Process {
+    /// Starts the program on a database on which no node has to run, and waits until it is open.
+    pub(crate) async fn on(database: &TestDatabase, folder: &Folder, own: &[(&str, &str)]) -> Self {
+        Self::start(&variables_with(database, folder, own)).await
+    }
+
+    async fn start(variables: &[(String, String)]) -> Self {
+        let mut child =
+            program("serve", variables).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("its output");
+        let mut lines = BufReader::new(stdout).lines();
+        let target = loop {
+            let line = lines.next_line().await.expect("its output").expect("the program opens");
+            if let Some(address) = line.strip_prefix("Emporium is open at ") {
+                break address.parse().expect("its address");
+            }
+        };
+        Self { target, child, _stdout: lines }
+    }
+
+    /// A client to keep.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.target.clone())
+    }
+
+    /// Ends it at once, without a chance to tidy up (SIGKILL), and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("the program is killed");
+    }
+}
+
+/// Makes a staff account `boss` with the program.
+pub(crate) async fn create_admin(database: &TestDatabase, folder: &Folder) {
+    let variables = variables_with(database, folder, &[("ADMIN_PASSWORD", PASSWORD)]);
+    let mut program = program("create-admin", &variables);
+    program.args(["--username", "boss", "--email", "boss@example.com"]);
+    assert!(program.output().await.expect("the program runs").status.success());
+}
+
+fn program(command: &str, variables: &[(String, String)]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_emporium"));
+    program
+        .arg(command)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("RUST_LOG", "error")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    program
+}
+
+/// A port that nobody listens on, below those that the system picks for outgoing connections, so
+/// that it can be listened on again and again.
+pub(crate) fn steady_port() -> u16 {
+    (0..1000)
+        .map(|_| rand::random_range(20_000..32_000))
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
