@@ -2,7 +2,7 @@
 //!
 //! A handler reads its body itself, after it has checked who is asking and what for, so that the
 //! checks come in the documented order. JSON, form and multipart bodies end up alike: a map from
-//! field names to values, for [`Fields`](super::fields::Fields) to read.
+//! field names to values, for [`Fields`] to read.
 
 use std::convert::Infallible;
 
