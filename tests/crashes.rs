@@ -198,3 +198,39 @@ async fn transactions_ended_again_and_again_lose_no_order_and_place_none_twice()
     assert!(told.orders.len() > 20, "{} orders", told.orders.len());
     told.is_what_happened(&app, &staff).await;
 }
+
+#[tokio::test]
+async fn a_lock_that_is_not_to_be_had_in_time_is_a_503_that_has_changed_nothing() {
+    let app = TestApp::start_with(&[("EMPORIUM_DATABASE__LOCK_TIMEOUT_MS", "150")]).await;
+    let (staff, anna) = tokio::join!(app.staff(), app.customer("anna"));
+    let category = app.category(&staff, "all").await;
+    let lamp = app.product_in(&staff, category, "lamp", "2.50", 10).await;
+    let order = app.placed(&anna, lamp, 1).await.id();
+    app.post_as(&anna, "/api/cart/items/", &json!({"product": lamp, "quantity": 1})).await.expect_status(201);
+    let (by_cart, by_lines) = (json!({}), order_of(&[(lamp, 1)]));
+    let late = json!({"name": "late", "price": "1.00", "category": category, "stock": 1});
+    let cancel = format!("/api/orders/{order}/cancel/");
+    let holder = app.database().client().await;
+    for (table, user, path, body) in [
+        ("stock", &anna, "/api/orders/", &by_lines),
+        ("stock", &anna, "/api/orders/", &by_cart),
+        ("carts", &anna, "/api/orders/", &by_cart),
+        ("orders", &anna, cancel.as_str(), &json!({})),
+        ("categories", &staff, "/api/products/", &late),
+        ("event_counter", &anna, "/api/orders/", &by_lines),
+    ] {
+        let hold = format!("BEGIN; SELECT FROM {table} FOR UPDATE");
+        holder.batch_execute(&hold).await.expect("the lock");
+        let refused = app.post_as(user, path, body).await;
+        assert_eq!(refused.status, 503, "{table} {path}: {}", refused.text());
+        assert!(refused.retry_after().is_some(), "{table} {path}");
+        holder.batch_execute("COMMIT").await.expect("the lock is released");
+    }
+    assert_eq!(app.stock(lamp).await, 9);
+    app.audit_is_clean(&staff).await;
+    for (path, body) in [(cancel.as_str(), &json!({})), ("/api/orders/", &by_cart)] {
+        let status = app.post_as(&anna, path, body).await.status;
+        assert!([200, 201].contains(&status), "{path}: {status}");
+    }
+    app.database().event_log_is_whole().await;
+}

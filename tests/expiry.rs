@@ -113,7 +113,17 @@ async fn holds_that_ran_out_while_no_node_was_there_end_once_when_two_come_back(
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let held = "SELECT count(*) FROM orders WHERE status = 'pending' AND expires_at < now()";
     assert_eq!(database.count(held).await, 5, "nobody was there to end them");
+    // Both find the same holds, and wait behind this, so that neither comes too late to do harm.
+    let ahead = database.client().await;
+    ahead.batch_execute("BEGIN; SELECT FROM stock FOR UPDATE").await.expect("the stock's lock");
     let nodes = tokio::join!(Process::on(&database, &folder, &HOLD), Process::on(&database, &folder, &HOLD));
+    eventually(Duration::from_secs(4), "both nodes look for holds", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (database.count(waiting).await == 2).then_some(())
+    })
+    .await;
+    ahead.batch_execute("COMMIT").await.expect("the lock is released");
     all_expire(&database, Duration::from_secs(3)).await;
     // Both have had time to look.
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -167,6 +177,26 @@ async fn an_order_paid_or_cancelled_as_its_hold_runs_out_has_one_end() {
         paid += i64::from(won == Some("paid"));
     }
     assert_eq!(app.count("SELECT count(*) FROM order_moves").await, 12, "one end each");
+    let paid_late = "SELECT count(*) FROM order_moves m JOIN orders o ON o.id = m.order_id
+        WHERE m.event = 'paid' AND m.at >= o.expires_at";
+    assert_eq!(app.count(paid_late).await, 0);
     assert_eq!(app.count("SELECT quantity FROM stock").await, 100 - 2 * paid);
+    app.audit_is_clean(&staff).await;
+}
+
+#[tokio::test]
+async fn a_hold_that_has_run_out_cannot_be_paid_even_before_anybody_has_noticed() {
+    let app = TestApp::start_with(&[("EMPORIUM_ORDERS__EXPIRY_INTERVAL_MS", "1000")]).await;
+    let (staff, anna) = tokio::join!(app.staff(), app.customer("anna"));
+    let lamp = app.product(&staff, "lamp", "2.50", 100).await;
+    for _ in 0..5 {
+        let order = app.placed(&anna, lamp, 1).await.id();
+        app.sql(&format!("UPDATE orders SET expires_at = now() WHERE id = {order}")).await;
+        let pay = format!("/api/orders/{order}/pay/");
+        let refused = app.post_as(&staff, &pay, &json!({})).await.expect_json(409);
+        assert_eq!(refused["code"], "invalid_transition");
+    }
+    all_expire(app.database(), Duration::from_secs(3)).await;
+    assert_eq!(app.count("SELECT quantity FROM stock").await, 100);
     app.audit_is_clean(&staff).await;
 }

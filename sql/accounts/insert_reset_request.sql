@@ -5,4 +5,5 @@
 INSERT INTO password_reset_requests (email)
 SELECT $1::text
 WHERE (SELECT count(*) FROM (SELECT FROM password_reset_requests LIMIT $2::bigint) waiting) < $2::bigint
-ON CONFLICT (email) DO UPDATE SET requested_at = now()
+-- Not now(), which may lie before a claim that this has waited for.
+ON CONFLICT (email) DO UPDATE SET requested_at = clock_timestamp()

@@ -1,5 +1,4 @@
 -- What became of a transaction whose COMMIT was not answered.
 -- $1 text xid
--- Row (always one): status ('in progress', 'committed', 'aborted', null when too old to know), and a
--- number that no event of the transaction exceeds.
-SELECT pg_xact_status($1::text::xid8), (SELECT last_seq FROM event_counter)
+-- Row (always one): status: 'in progress', 'committed', 'aborted', null when too old to know.
+SELECT pg_xact_status($1::text::xid8)

@@ -154,6 +154,9 @@ mod tests {
 
     use super::*;
 
+    /// Far more than an operation takes, on a busy machine as well.
+    const PREPARATION: Duration = Duration::from_millis(150);
+
     /// Takes its time over everything, and once much more.
     struct Slow {
         ready: u32,
@@ -162,7 +165,7 @@ mod tests {
 
     impl Visitor for Slow {
         async fn prepare(&mut self) -> Result<(), String> {
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(PREPARATION).await;
             self.ready = 2;
             Ok(())
         }
@@ -192,7 +195,7 @@ mod tests {
     async fn a_stall_in_an_open_loop_is_felt_by_all_that_should_have_begun() {
         let figures = figures(Plan { pace: pace(Some(50), 1000), in_rounds: false }, 400).await;
         // One operation was slow; those behind it were late.
-        assert!(figures.latency_us.p90 > figures.service_us.p90 + 50_000, "{figures:?}");
+        assert!(figures.latency_us.p90 > figures.service_us.p50 + 50_000, "{figures:?}");
         assert_eq!(figures.operations.all() + figures.missed, 50);
     }
 
@@ -201,6 +204,6 @@ mod tests {
         let rounds = figures(Plan { pace: pace(None, 200), in_rounds: true }, 0).await;
         let one_by_one = figures(Plan { pace: pace(None, 200), in_rounds: false }, 0).await;
         assert!(rounds.operations.done > 2 * one_by_one.operations.done, "{rounds:?} {one_by_one:?}");
-        assert!(rounds.latency_us.p50 < 30_000);
+        assert!(u128::from(rounds.latency_us.p50) < PREPARATION.as_micros() / 2, "{rounds:?}");
     }
 }

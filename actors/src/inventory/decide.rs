@@ -370,9 +370,9 @@ impl Desk {
         if let Some(shelf) = self.facts.shelves.get_mut(&product) {
             shelf.removed = true;
         }
-        if let Some(sku) = self.facts.products.remove(&product).and_then(|product| product.sku) {
-            self.facts.skus.remove(&sku);
-        }
+        self.facts.products.remove(&product);
+        // Not by the product's row, which is not among the facts when its category is removed.
+        self.facts.skus.retain(|_, owner| *owner != product);
         self.writes.removed_products.insert(product);
     }
 

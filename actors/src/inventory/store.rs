@@ -50,6 +50,7 @@ queries! {
     REMOVE_PRODUCTS = "inventory/remove_products.sql";
     REMOVE_CATEGORIES = "inventory/remove_categories.sql";
     GET_TRANSACTION_STATUS = "inventory/get_transaction_status.sql";
+    GET_LAST_SEQ = "inventory/get_last_seq.sql";
 }
 
 /// What breaking it tells: another product has the sku.
@@ -109,9 +110,13 @@ pub(crate) async fn begin_and_read(
         by_ids(&READ_PRODUCTS, client, &wanted.whole_products),
         where_any(&FIND_SKUS, client, (!wanted.skus.is_empty()).then_some(&wanted_skus[..])),
     };
+    // The first that fails tells why, and fails those behind it; so in the order in which they were sent.
     begun?;
+    let (batch, answers) = (batch?, answers?);
     carts?;
-    let batch = batch?;
+    let (cart_lines, orders, order_lines) = (cart_lines?, orders?, order_lines?);
+    let (shared, removable) = (shared?, removed?);
+    let (stock, shelves, products, skus) = (stock?, shelves?, products?, skus?);
     let batch = batch.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
     let now = Timestamp(batch.get::<_, OffsetDateTime>(0));
     // Drawn from the end, so turned round: the earliest order gets the lowest id.
@@ -119,37 +124,35 @@ pub(crate) async fn begin_and_read(
         ids.reverse();
         ids
     };
-    let removable = removed?;
-    let shelves = shelves?;
     let mut facts = Facts {
         now,
         order_ids: reversed(batch.get(2)),
         product_ids: reversed(batch.get(3)),
-        answers: answers?,
+        answers,
         carts: HashMap::new(),
         orders: HashMap::new(),
         shelves: HashMap::new(),
         products: HashMap::new(),
-        categories: shared?.iter().chain(&removable).map(|row| CategoryId(row.get(0))).collect(),
+        categories: shared.iter().chain(&removable).map(|row| CategoryId(row.get(0))).collect(),
         members: HashMap::new(),
-        skus: skus?.iter().map(|row| (row.get(0), ProductId(row.get(1)))).collect(),
+        skus: skus.iter().map(|row| (row.get(0), ProductId(row.get(1)))).collect(),
     };
-    for row in cart_lines? {
+    for row in cart_lines {
         let lines: &mut Vec<_> = facts.carts.entry(UserId(row.get(0))).or_default();
         lines.push((ProductId(row.get(1)), row.get(2)));
     }
-    for row in orders? {
+    for row in orders {
         if let Some(order) = order_from(&row) {
             facts.orders.insert(order.id, order);
         }
     }
-    for row in order_lines? {
+    for row in order_lines {
         let order = OrderId(row.get(0));
         if let Some(order) = facts.orders.get_mut(&order) {
             order.items.push(item_from(&row));
         }
     }
-    for row in stock? {
+    for row in stock {
         let (quantity, stock_version) = (row.get(1), row.get(2));
         let shelf = Shelf { name: String::new(), price: Money::ZERO, removed: true, quantity, stock_version };
         facts.shelves.insert(ProductId(row.get(0)), shelf);
@@ -165,7 +168,7 @@ pub(crate) async fn begin_and_read(
             facts.members.entry(category).or_default().push(id);
         }
     }
-    for row in products? {
+    for row in products {
         let product = product_from(&row);
         facts.products.insert(product.id, product);
     }
@@ -206,6 +209,12 @@ pub(crate) fn write_and_commit<'a>(
     if !writes.created.is_empty() {
         steps.push(Box::pin(insert_products(client, &writes.created)));
         steps.push(Box::pin(insert_stock(client, writes)));
+        // Made and removed in one batch: the removal above came too early for these.
+        let gone = writes.created.iter().map(|product| product.id);
+        let gone: Vec<i64> = gone.filter(|id| writes.removed_products.contains(id)).map(|id| id.0).collect();
+        if !gone.is_empty() {
+            steps.push(Box::pin(write_ids(&REMOVE_PRODUCTS, client, gone)));
+        }
     }
     if !writes.entries.is_empty() {
         steps.push(Box::pin(insert_entries(client, writes)));
@@ -255,7 +264,11 @@ pub(crate) async fn fate(client: &Object, id: &TransactionId) -> Result<Fate, St
     let row = GET_TRANSACTION_STATUS.opt(client, &[&id.0]).await?;
     let row = row.ok_or_else(|| StoreError::unavailable(GET_TRANSACTION_STATUS.name))?;
     Ok(match row.get::<_, Option<&str>>(0) {
-        Some("committed") => Fate::Committed(Seq(row.get(1))),
+        Some("committed") => {
+            // Asked for afterwards: one snapshot of both may show the commit but not its numbers.
+            let last = GET_LAST_SEQ.opt(client, &[]).await?;
+            Fate::Committed(Seq(last.map_or(i64::MAX, |row| row.get(0))))
+        }
         Some("in progress") => Fate::StillOpen,
         _ => Fate::Aborted,
     })

@@ -90,7 +90,7 @@ pub(super) async fn insert_reset(
     Ok(row.map(|row| (row.get(0), row.get(1))))
 }
 
-/// Forgets a request that has been dealt with.
+/// Forgets a request that has been dealt with, unless it was made again meanwhile.
 pub(super) async fn finish_reset_request(client: &impl GenericClient, email: &str) -> Result<(), StoreError> {
     FINISH_RESET_REQUEST.execute(client, &[&email]).await?;
     Ok(())
