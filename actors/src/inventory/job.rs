@@ -99,7 +99,8 @@ impl Request {
 }
 
 impl Job {
-    /// Whether somebody still waits; a job nobody waits for is not begun.
+    /// Whether the handler that queued it still waits. A client that has gone away does not show here:
+    /// its handler waits on.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
