@@ -11,11 +11,11 @@ use super::passwords::{self, Hasher};
 use super::reset;
 use super::sessions::{Rights, SessionBook};
 use super::store::{self, EMAIL_CONSTRAINT, Logged, SessionState, USERNAME_CONSTRAINT};
-use super::tokens::{self, Claims, TokenType, Tokens};
+use super::tokens::{self, Bearer, Claims, TokenType, Tokens};
 use super::{AccountError, Draft, NewAccount, TokenFault, User, Username, parse_email};
 use crate::db::{Db, StoreError};
 use crate::feed::Announcer;
-use crate::types::{Principal, UserId};
+use crate::types::{Principal, SessionId, UserId};
 
 const USERNAME_TAKEN: &str = "A user with that username already exists.";
 const EMAIL_TAKEN: &str = "user with this email already exists.";
@@ -338,7 +338,7 @@ impl Accounts {
         let inner = &self.inner;
         let now = tokens::now();
         let old = inner.tokens.check(token, Some(TokenType::Refresh), now)?;
-        self.session(&old).await?;
+        self.session(old.session, old.user).await?;
         let access = inner.tokens.claims(TokenType::Access, old.user, old.session, now, old.iat);
         let mut pair = TokenPair { access: self.sign(&access)?, refresh: None };
         if inner.rotates {
@@ -359,7 +359,7 @@ impl Accounts {
     /// `Token`, `UserInactive`.
     pub async fn verify(&self, token: &str) -> Result<(), AccountError> {
         let claims = self.inner.tokens.check(token, None, tokens::now())?;
-        self.session(&claims).await.map(drop)
+        self.session(claims.session, claims.user).await.map(drop)
     }
 
     /// Ends the session of a refresh token: all its tokens, and its sockets.
@@ -398,23 +398,23 @@ impl Accounts {
     /// # Errors
     /// As [`Self::authenticate`].
     pub async fn verify_access(&self, access: &str) -> Result<Access, AccountError> {
-        let claims = self.inner.tokens.check(access, Some(TokenType::Access), tokens::now())?;
-        let rights = match self.inner.book.is_ended(claims.session) {
+        let Bearer { user, session, exp } = self.inner.tokens.check_access(access, tokens::now())?;
+        let rights = match self.inner.book.is_ended(session) {
             Some(true) => return Err(TokenFault::Ended.into()),
-            Some(false) => self.rights(claims.user).await?,
-            None => self.session(&claims).await?.rights,
+            Some(false) => self.rights(user).await?,
+            None => self.session(session, user).await?.rights,
         };
         if !rights.is_active {
             return Err(AccountError::UserInactive);
         }
-        let principal = Principal { user: claims.user, session: claims.session, is_staff: rights.is_staff };
-        Ok(Access { principal, expires_at: claims.exp })
+        let principal = Principal { user, session, is_staff: rights.is_staff };
+        Ok(Access { principal, expires_at: exp })
     }
 
     /// The session of a token, as the database has it, if it is still on.
-    async fn session(&self, claims: &Claims) -> Result<SessionState, AccountError> {
-        let state = store::get_session(&self.inner.db, claims.session).await?.ok_or(TokenFault::Invalid)?;
-        if state.user != claims.user {
+    async fn session(&self, session: SessionId, user: UserId) -> Result<SessionState, AccountError> {
+        let state = store::get_session(&self.inner.db, session).await?.ok_or(TokenFault::Invalid)?;
+        if state.user != user {
             return Err(TokenFault::Invalid.into());
         }
         if state.ended {

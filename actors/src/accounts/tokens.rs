@@ -1,5 +1,7 @@
 //! The tokens: signed claims, HS256 and nothing else.
 
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -11,6 +13,9 @@ use crate::types::{SessionId, UserId};
 
 /// Longer text than this is none of our tokens.
 const TOKEN_BYTES_MAX: usize = 4096;
+
+/// The most access tokens that are known by heart.
+const GOOD_MAX: usize = 20_000;
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +54,20 @@ struct RawClaims {
     sid: Option<Value>,
 }
 
+/// What an access token says to those who take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bearer {
+    pub user: UserId,
+    pub session: SessionId,
+    /// When the token ends, in seconds since 1970.
+    pub exp: i64,
+}
+
 /// Makes and checks tokens.
 pub(crate) struct Tokens {
+    /// Access tokens whose signature was found good: it stays so, and the same token comes again and
+    /// again. Keyed by the whole text, so nothing is known of one that differs in a letter.
+    good: RwLock<HashMap<Box<str>, Bearer>>,
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
@@ -67,6 +84,7 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_aud = false;
         Self {
+            good: RwLock::default(),
             encoding: EncodingKey::from_secret(secret.as_bytes()),
             decoding: DecodingKey::from_secret(secret.as_bytes()),
             validation,
@@ -98,6 +116,26 @@ impl Tokens {
     /// When the cryptography fails, which is a defect.
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
+    }
+
+    /// Checks an access token: by heart, if it was found good before and has not ended since.
+    ///
+    /// # Errors
+    /// See [`TokenFault`].
+    pub(crate) fn check_access(&self, token: &str, now: i64) -> Result<Bearer, TokenFault> {
+        let known = self.good.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
+        if let Some(bearer) = known.filter(|bearer| bearer.exp > now) {
+            return Ok(bearer);
+        }
+        let Claims { user, session, exp, .. } = self.check(token, Some(TokenType::Access), now)?;
+        let bearer = Bearer { user, session, exp };
+        let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
+        if good.len() >= GOOD_MAX {
+            // All in use are checked again, once; simpler than an order of age, and bounded.
+            good.clear();
+        }
+        good.insert(token.into(), bearer);
+        Ok(bearer)
     }
 
     /// Checks signature, end and claims. `wanted` is the type it must have, `None` for either.
@@ -173,6 +211,22 @@ mod tests {
         assert_eq!(tokens.check(&token, Some(TokenType::Refresh), NOW), Err(TokenFault::WrongType));
         let other = Tokens::new("another secret of thirty-two bytes", Duration::ZERO, Duration::ZERO);
         assert_eq!(other.check(&token, None, NOW), Err(TokenFault::Invalid));
+    }
+
+    #[test]
+    fn a_token_known_by_heart_is_no_better_than_any_other() {
+        let tokens = tokens();
+        let claims = tokens.claims(TokenType::Access, UserId(7), SessionId(9), NOW, NOW);
+        let token = tokens.sign(&claims).unwrap();
+        let bearer = Bearer { user: UserId(7), session: SessionId(9), exp: NOW + 1800 };
+        for _ in 0..2 {
+            assert_eq!(tokens.check_access(&token, NOW), Ok(bearer));
+            assert_eq!(tokens.check_access(&token, NOW + 1800), Err(TokenFault::Invalid));
+            assert_eq!(tokens.check_access(&token[..token.len() - 1], NOW), Err(TokenFault::Invalid));
+        }
+        let refresh = tokens.claims(TokenType::Refresh, UserId(7), SessionId(9), NOW, NOW);
+        let refresh = tokens.sign(&refresh).unwrap();
+        assert_eq!(tokens.check_access(&refresh, NOW), Err(TokenFault::WrongType));
     }
 
     #[test]
