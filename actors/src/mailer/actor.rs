@@ -19,6 +19,8 @@ use crate::types::Seq;
 
 /// Orders read at a time.
 const PAGE_ORDERS: i64 = 100;
+/// Events looked through at a time, so that a page costs the same however far behind the mailer is.
+const STRETCH_EVENTS: i64 = 1000;
 /// The least time between two pages: a mailer that has much to catch up with leaves the machine to
 /// those who buy.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -165,6 +167,7 @@ impl Mailer {
             self.wait_for_news().await;
             return Ok(PAGE_PAUSE);
         }
+        let through = through.min(Seq(after.0.saturating_add(STRETCH_EVENTS)));
         let orders = store::placed_orders(&client, after, through, PAGE_ORDERS).await?;
         drop(client);
         let is_last = orders.len() < usize::try_from(PAGE_ORDERS).unwrap_or(usize::MAX);
@@ -177,7 +180,7 @@ impl Mailer {
         if is_last {
             self.advance(through).await?;
         }
-        Ok(PAGE_PAUSE)
+        Ok(if orders.is_empty() { Duration::ZERO } else { PAGE_PAUSE })
     }
 
     /// Sends these letters, for as long as it takes.
