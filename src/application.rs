@@ -161,12 +161,13 @@ fn serve(listener: TcpListener, settings: HttpSettings, state: web::Data<AppStat
     Ok(server.run())
 }
 
-/// Bounds how long a connection may hold unsent data.
-fn on_connect(connection: &dyn Any, _: &mut Extensions) {
+/// Bounds how long a connection may hold unsent data, and keeps it in sight.
+fn on_connect(connection: &dyn Any, data: &mut Extensions) {
     if let Some(stream) = connection.downcast_ref::<TcpStream>() {
         let socket = SockRef::from(stream);
         if let Err(error) = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
             tracing::debug!(%error, "a connection went before it could be set up");
         }
+        http::caller::keep(stream, data);
     }
 }

@@ -8,6 +8,8 @@ use emporium::loadtest::client::{Answer, Client, Request};
 use futures_util::future::join_all;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Body, Expect, Process, TestApp, User, eventually, order_of};
 
@@ -309,4 +311,82 @@ async fn checkouts_amid_edits_and_removals_never_fail_and_add_up() {
         WHERE placed.seq > removed.seq";
     assert_eq!(fair.app.count(sold_after_removal).await, 0);
     assert_eq!(fair.deadlocks().await, 0);
+}
+
+/// A raw request, so that the client can hang up while it waits.
+async fn ask_and_wait(app: &TestApp, user: &User, body: &Value) -> TcpStream {
+    let address = app.target.to_string();
+    let mut stream =
+        TcpStream::connect(address.trim_start_matches("http://").trim_end_matches('/')).await.unwrap();
+    let body = body.to_string();
+    let head = format!(
+        "POST /api/orders/ HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        user.access,
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_order_began_buys_nothing() {
+    let app = TestApp::start().await;
+    let (staff, buyer) = tokio::join!(app.staff(), app.customer("buyer"));
+    let held = app.product(&staff, "held", "1.00", 100).await;
+    let ahead = app.database().client().await;
+    ahead.batch_execute("BEGIN; SELECT FROM stock FOR UPDATE").await.unwrap();
+    // The first batch waits for the lock; everybody else waits for the batch.
+    let first = ask_and_wait(&app, &buyer, &order_of(&[(held, 1)])).await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(Duration::from_secs(5), "the first batch to wait", async || {
+        (app.count(waits).await > 0).then_some(())
+    })
+    .await;
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        waiting.push(ask_and_wait(&app, &buyer, &order_of(&[(held, 2)])).await);
+    }
+    let mut staying = ask_and_wait(&app, &buyer, &order_of(&[(held, 5)])).await;
+    // Looked after only once they have waited for a little.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(waiting);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ahead.batch_execute("COMMIT").await.unwrap();
+    let mut answer = [0; 12];
+    staying.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    drop(first);
+    assert_eq!(
+        app.count("SELECT count(*) FROM orders").await,
+        2,
+        "the one that had begun, and the one that stayed"
+    );
+    assert_eq!(app.stock(held).await, 100 - 1 - 5);
+    app.audit_is_clean(&staff).await;
+}
+
+#[tokio::test]
+async fn a_price_changed_on_another_node_counts_from_the_next_order_on() {
+    let app = TestApp::start().await;
+    let other = app.second_node().await;
+    let (staff, buyer) = tokio::join!(app.staff(), app.customer("buyer"));
+    let cup = app.product(&staff, "cup", "1.00", 1000).await;
+    for cents in 1..20 {
+        let price = format!("{}.{:02}", cents / 10, cents % 10 * 10);
+        let changed =
+            other.patch_as(&staff, &format!("/api/products/{cup}/"), &json!({"price": price})).await;
+        assert_eq!(changed.status, 200);
+        let order = app.placed(&buyer, cup, 1).await;
+        assert_eq!(
+            order["total_price"],
+            price.as_str(),
+            "what the first node remembers is not the price any more"
+        );
+    }
+    let renamed = other.patch_as(&staff, &format!("/api/products/{cup}/"), &json!({"name": "mug"})).await;
+    assert_eq!(renamed.status, 200);
+    assert_eq!(app.placed(&buyer, cup, 1).await["items"][0]["name"], "mug");
+    assert_eq!(other.delete_as(&staff, &format!("/api/products/{cup}/")).await.status, 204);
+    assert_eq!(app.order(&buyer, cup, 1).await.status, 400, "it has left the catalogue");
 }

@@ -214,7 +214,7 @@ async fn a_lock_that_is_not_to_be_had_in_time_is_a_503_that_has_changed_nothing(
     for (table, user, path, body) in [
         ("stock", &anna, "/api/orders/", &by_lines),
         ("stock", &anna, "/api/orders/", &by_cart),
-        ("carts", &anna, "/api/orders/", &by_cart),
+        ("cart_items", &anna, "/api/orders/", &by_cart),
         ("orders", &anna, cancel.as_str(), &json!({})),
         ("categories", &staff, "/api/products/", &late),
         ("event_counter", &anna, "/api/orders/", &by_lines),

@@ -5,14 +5,13 @@ mod books;
 
 use std::collections::BTreeMap;
 
-use actix::Addr;
 use emporium_actors::Shop;
 use emporium_actors::cart::{AddItem, CartError, ClearCart};
 use emporium_actors::catalog::{NewProduct, Product, ProductChanges};
 use emporium_actors::idempotency::{Done, IdempotencyKey};
 use emporium_actors::inventory::{
-    CorrectStock, CreateProduct, EditProduct, InventoryActor, InventoryError, Move, RemoveCategory,
-    RemoveProduct, Sell,
+    CorrectStock, CreateProduct, EditProduct, Inventory, InventoryError, Move, RemoveCategory, RemoveProduct,
+    Sell,
 };
 use emporium_actors::orders::{MoveOrder, Order, OrderError, OrderEvent, OrderLine, OrderSource, PlaceOrder};
 use emporium_actors::types::{CategoryId, Money, OrderId, Principal, ProductId, SessionId, UserId};
@@ -124,7 +123,7 @@ enum Answer {
 
 impl Command {
     /// Puts the command into the inventory's queue.
-    fn send(self, inventory: &Addr<InventoryActor>) -> BoxFuture<'static, Answer> {
+    fn send(self, inventory: &Inventory) -> BoxFuture<'static, Answer> {
         const THERE: &str = "the inventory is there";
         match self {
             Self::Place(place) => {
@@ -294,7 +293,13 @@ impl<'a> Trial<'a> {
         let Some(lines) = lines else {
             let expected_total = self.total(&self.books.cart(user), total);
             let key = self.key(key, user, "/api/orders/", "{}");
-            return Command::Place(PlaceOrder { user, source: OrderSource::Cart, expected_total, key });
+            return Command::Place(PlaceOrder {
+                user,
+                source: OrderSource::Cart,
+                expected_total,
+                key,
+                caller: None,
+            });
         };
         // No product twice: the edge has added them up.
         let lines: BTreeMap<ProductId, i64> =
@@ -304,7 +309,7 @@ impl<'a> Trial<'a> {
         let key = self.key(key, user, "/api/orders/", &format!("{lines:?}"));
         let line = |(product, quantity)| OrderLine { product, quantity };
         let source = OrderSource::Lines(lines.into_iter().map(line).collect());
-        Command::Place(PlaceOrder { user, source, expected_total, key })
+        Command::Place(PlaceOrder { user, source, expected_total, key, caller: None })
     }
 
     fn step(&self, order: usize, event: OrderEvent, by: By, key: Option<usize>) -> Command {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, Arbiter};
 use tokio::sync::Notify;
 
 use crate::accounts::{AccountSettings, Accounts, SessionBook};
@@ -12,7 +12,7 @@ use crate::cart::{CartSettings, Carts};
 use crate::catalog::{Catalog, CatalogCache, CatalogSettings};
 use crate::db::{ConnectError, Database, StoreError};
 use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
-use crate::inventory::{InventoryActor, InventorySettings, SoldOut};
+use crate::inventory::{Inventory, InventorySettings, SoldOut};
 use crate::limits::{LimitSettings, Limits};
 use crate::mailer::{MailerActor, MailerSettings, StopMailer};
 use crate::orders::{OrderActor, OrderSettings};
@@ -71,7 +71,7 @@ pub struct Shop {
     /// Orders.
     pub orders: Addr<OrderActor>,
     /// Everything that changes a stock.
-    pub inventory: Addr<InventoryActor>,
+    pub inventory: Inventory,
     /// The event log as this node has read it.
     pub feed: Feed,
     /// How often one client may ask.
@@ -107,9 +107,11 @@ impl Shop {
         let accounts =
             Accounts::start(db.clone(), announcer.clone(), book, reset_asked.clone(), settings.accounts)
                 .await?;
-        let inventory = InventoryActor::launch(&database, announcer.clone(), settings.inventory)?;
-        let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders);
-        let carts = Carts::new(db.clone(), orders.clone(), &settings.carts);
+        // The actors of a checkout share a thread: from one to the next is a push, not a wake.
+        let checkout = Arbiter::new().handle();
+        let inventory = Inventory::launch(&database, announcer.clone(), &settings.inventory, &checkout)?;
+        let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders, &checkout);
+        let carts = Carts::new(db.clone(), orders.clone(), &settings.carts, checkout);
         let catalog = Catalog::new(db.clone(), announcer, cache, inventory.clone());
         let mailer = match settings.mailer {
             Some(settings) => {
@@ -135,7 +137,7 @@ impl Shop {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.orders.connected()
-            && self.inventory.connected()
+            && self.inventory.is_alive()
             && self.mailer.as_ref().is_none_or(Addr::connected)
     }
 }

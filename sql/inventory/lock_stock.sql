@@ -1,19 +1,10 @@
--- Locks the stock of everything that the batch may touch, in product order, which is what keeps
--- batches from deadlocking.
--- $1 bigint[] products named outright, $2 bigint[] users whose carts are checked out,
--- $3 bigint[] orders whose stock comes back, $4 bigint[] categories to be removed
--- Row: product_id, quantity, version. No row: no such product, ever.
--- Served by stock_pkey, carts_user_key, cart_items_product_key, order_items_pkey, products_category_idx.
-WITH wanted AS (
-    SELECT unnest($1::bigint[]) AS product_id
-    UNION
-    SELECT i.product_id FROM carts c JOIN cart_items i ON i.cart_id = c.id WHERE c.user_id = ANY($2::bigint[])
-    UNION
-    SELECT product_id FROM order_items WHERE order_id = ANY($3::bigint[])
-    UNION
-    SELECT id FROM products WHERE category_id = ANY($4::bigint[]) AND deleted_at IS NULL
-)
-SELECT s.product_id, s.quantity, s.version
-FROM wanted w JOIN stock s ON s.product_id = w.product_id
-ORDER BY s.product_id
-FOR NO KEY UPDATE OF s
+-- Locks the stock of the products that a batch touches, in product order, which is what keeps batches
+-- from deadlocking.
+-- $1 bigint[] products
+-- Row: product_id, quantity, version, shelf_version. No row: no such product, ever.
+-- Served by stock_pkey.
+SELECT product_id, quantity, version, shelf_version
+FROM stock
+WHERE product_id = ANY($1::bigint[])
+ORDER BY product_id
+FOR NO KEY UPDATE

@@ -13,6 +13,8 @@ use emporium_actors::types::Principal;
 use super::body::Body;
 use super::error::ApiError;
 
+/// The header that makes a request safe to repeat.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest `Idempotency-Key`, in characters.
 const KEY_CHARS_MAX: usize = 255;
 
@@ -67,7 +69,7 @@ pub(crate) fn idempotency_key(
     principal: &Principal,
     body: &Body,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = req.headers().get("Idempotency-Key") else { return Ok(None) };
+    let Some(value) = req.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().map(str::trim).unwrap_or_default();
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if !visible || !(1..=KEY_CHARS_MAX).contains(&key.len()) {

@@ -35,8 +35,14 @@ impl Body {
     /// `413` past the limit, `415` for a type that is not understood, `400` for bad syntax or
     /// anything but an object.
     pub(crate) async fn read(req: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
-        let bytes_max = req.app_data::<web::Data<AppState>>().map_or(1 << 20, |state| state.body_bytes_max);
-        let bytes = read_bytes(req, payload, bytes_max).await?;
+        Self::parse(req, read_bytes(req, payload).await?).await
+    }
+
+    /// Parses a body that has been read.
+    ///
+    /// # Errors
+    /// As [`Self::read`], but for the limit.
+    pub(crate) async fn parse(req: &HttpRequest, bytes: Bytes) -> Result<Self, ApiError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
@@ -54,7 +60,7 @@ impl Body {
     }
 
     /// Parses a JSON body.
-    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
         let value = serde_json::from_slice(bytes).map_err(|error| {
             let text = format!("JSON parse error - {}", explain(&error, bytes));
             ApiError::detail(StatusCode::BAD_REQUEST, text)
@@ -115,11 +121,11 @@ impl Body {
 }
 
 /// The whole body, as bytes.
-async fn read_bytes(
-    req: &HttpRequest,
-    mut payload: web::Payload,
-    bytes_max: usize,
-) -> Result<Bytes, ApiError> {
+///
+/// # Errors
+/// `413` past the limit, `400` when the client breaks off.
+pub(crate) async fn read_bytes(req: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, ApiError> {
+    let bytes_max = req.app_data::<web::Data<AppState>>().map_or(1 << 20, |state| state.body_bytes_max);
     let announced = req.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));

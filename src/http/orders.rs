@@ -1,18 +1,20 @@
 //! Orders: placing, reading and moving them.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, web};
 use emporium_actors::cart::Checkout;
 use emporium_actors::orders::{
     GetHistory, GetOrder, LINES_MAX, ListOrders, MoveOrder, OrderCursor, OrderError, OrderEvent, OrderLine,
     OrderSource, OrderStatus, PlaceOrder, QUANTITY_MAX,
 };
-use emporium_actors::types::{OrderId, PageRequest, ProductId, Timestamp, UserId};
+use emporium_actors::types::{Money, OrderId, PageRequest, ProductId, Timestamp, UserId};
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::AppState;
 use super::auth;
-use super::body::Body;
+use super::body::{Body, read_bytes};
+use super::caller;
 use super::error::ApiError;
 use super::fields::{Fields, Integer, PrimaryKey, Total, unknown_key};
 use super::query::Query;
@@ -32,27 +34,72 @@ pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
 
 async fn place_order(req: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Answer {
     let principal = auth::signed_in(&req)?;
-    let body = Body::read(&req, payload).await?;
-    let key = auth::idempotency_key(&req, &principal, &body)?;
-    let mut fields = body.fields();
-    let lines = fields.objects("items", LINES_MAX, read_line);
-    let expected_total = fields.optional("expected_total", Total);
-    let lines = lines.map(|lines| add_up(&mut fields, lines));
-    fields.check()?;
+    let bytes = read_bytes(&req, payload).await?;
+    let (lines, expected_total, key) = match plain_lines(&req, &bytes) {
+        Some(lines) => (Some(lines), None, None),
+        None => {
+            let body = Body::parse(&req, bytes).await?;
+            let key = auth::idempotency_key(&req, &principal, &body)?;
+            let (lines, expected_total) = read_order(&body)?;
+            (lines, expected_total, key)
+        }
+    };
+    let caller = caller::of(&req);
     let done = match lines {
         // An order of given lines needs no cart; one of the cart queues behind whatever else its
         // user does to it.
         Some(lines) => {
             let source = OrderSource::Lines(lines);
-            let place = PlaceOrder { user: principal.user, source, expected_total, key };
+            let place = PlaceOrder { user: principal.user, source, expected_total, key, caller };
             state.shop.orders.send(place).await.map_err(OrderError::from)??
         }
         None => {
-            let checkout = Checkout { expected_total, key };
+            let checkout = Checkout { expected_total, key, caller };
             state.shop.carts.send(principal.user, checkout).await.map_err(OrderError::from)??
         }
     };
     Ok(respond::done(done, StatusCode::CREATED))
+}
+
+/// What a body orders: lines, unless it is the cart, and the total that it is to come to.
+fn read_order(body: &Body) -> Result<(Option<Vec<OrderLine>>, Option<Money>), ApiError> {
+    let mut fields = body.fields();
+    let lines = fields.objects("items", LINES_MAX, read_line);
+    let expected_total = fields.optional("expected_total", Total);
+    let lines = lines.map(|lines| add_up(&mut fields, lines));
+    fields.check()?;
+    Ok((lines, expected_total))
+}
+
+/// The most frequent body, read without a tree of it: plain JSON numbers and no key. `None` for every
+/// other, good or bad, which [`read_order`] then reads.
+fn plain_lines(req: &HttpRequest, bytes: &[u8]) -> Option<Vec<OrderLine>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Plain {
+        items: Vec<Line>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line {
+        product: i64,
+        quantity: i64,
+    }
+    if req.content_type() != "application/json" || req.headers().contains_key(auth::IDEMPOTENCY_KEY) {
+        return None;
+    }
+    let Plain { items } = serde_json::from_slice(bytes).ok()?;
+    let is_fine = |line: &Line| (1..=QUANTITY_MAX).contains(&line.quantity);
+    if !(1..=LINES_MAX).contains(&items.len()) || !items.iter().all(is_fine) {
+        return None;
+    }
+    let lines: Vec<_> = items
+        .iter()
+        .map(|line| OrderLine { product: ProductId(line.product), quantity: line.quantity })
+        .collect();
+    let mut products: Vec<i64> = items.iter().map(|line| line.product).collect();
+    products.sort_unstable();
+    products.is_sorted_by(|a, b| a < b).then_some(lines)
 }
 
 fn read_line(fields: &mut Fields<'_>) -> OrderLine {
@@ -210,6 +257,8 @@ impl From<OrderError> for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     fn line(product: i64, quantity: i64) -> OrderLine {
@@ -225,6 +274,31 @@ mod tests {
         assert!(fields.is_fine());
         add_up(&mut fields, vec![line(2, QUANTITY_MAX), line(2, 1)]);
         assert!(!fields.is_fine());
+    }
+
+    #[test]
+    fn a_plain_body_is_read_as_any_other() {
+        let req =
+            TestRequest::default().insert_header(("Content-Type", "application/json")).to_http_request();
+        let plain = r#"{"items":[{"product":2,"quantity":3},{"quantity":1,"product":-1}]}"#;
+        let slowly = read_order(&Body::from_json(plain.as_bytes()).unwrap()).unwrap();
+        assert_eq!((plain_lines(&req, plain.as_bytes()), None), slowly);
+        for other in [
+            r#"{"items":[]}"#,
+            r#"{"items":[{"product":"2","quantity":1}]}"#,
+            r#"{"items":[{"product":2,"quantity":0}]}"#,
+            r#"{"items":[{"product":2,"quantity":1.0}]}"#,
+            r#"{"items":[{"product":2,"quantity":1},{"product":2,"quantity":1}]}"#,
+            r#"{"items":[{"product":2,"quantity":1}],"expected_total":"1.00"}"#,
+            "{}",
+        ] {
+            assert_eq!(plain_lines(&req, other.as_bytes()), None, "{other}");
+        }
+        let keyed = TestRequest::default()
+            .insert_header(("Content-Type", "application/json"))
+            .insert_header(("Idempotency-Key", "k"))
+            .to_http_request();
+        assert_eq!(plain_lines(&keyed, plain.as_bytes()), None);
     }
 
     #[test]

@@ -86,9 +86,9 @@ impl Handler<Checkout> for CartActor {
     /// One at a time, too: the second of two clicks finds the cart that the first one left.
     fn handle(&mut self, message: Checkout, _: &mut Self::Context) -> Self::Result {
         self.last_used = Instant::now();
-        let Checkout { expected_total, key } = message;
-        let order =
-            self.orders.send(PlaceOrder { user: self.user, source: OrderSource::Cart, expected_total, key });
+        let Checkout { expected_total, key, caller } = message;
+        let source = OrderSource::Cart;
+        let order = self.orders.send(PlaceOrder { user: self.user, source, expected_total, key, caller });
         AtomicResponse::new(Box::pin(async move { order.await? }.into_actor(self)))
     }
 }

@@ -46,9 +46,9 @@ pub enum Unreached {
 }
 
 impl Carts {
-    /// No carts yet; they will all live on one thread.
+    /// No carts yet; they will all live on this thread.
     #[must_use]
-    pub fn new(db: Db, orders: Addr<OrderActor>, settings: &CartSettings) -> Self {
+    pub fn new(db: Db, orders: Addr<OrderActor>, settings: &CartSettings, on: ArbiterHandle) -> Self {
         Self {
             db,
             orders,
@@ -56,7 +56,7 @@ impl Carts {
             active_max: settings.active_max,
             places: Arc::new(Semaphore::new(settings.active_max)),
             active: Arc::default(),
-            arbiter: Arbiter::new().handle(),
+            arbiter: on,
         }
     }
 

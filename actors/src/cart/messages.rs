@@ -1,10 +1,12 @@
 //! What a `CartActor` can be asked. Its user is the one it was started for.
 
+use std::sync::Arc;
+
 use actix::Message;
 
 use super::{Cart, CartError, CartItem};
 use crate::idempotency::{Done, IdempotencyKey};
-use crate::orders::{Order, OrderError};
+use crate::orders::{Caller, Order, OrderError};
 use crate::types::{CartItemId, Money, ProductId};
 
 /// Reads the cart.
@@ -55,4 +57,6 @@ pub struct Checkout {
     pub expected_total: Option<Money>,
     /// The client's key, if it sent one.
     pub key: Option<IdempotencyKey>,
+    /// Who waits for the answer; see [`crate::orders::PlaceOrder`].
+    pub caller: Option<Arc<dyn Caller>>,
 }

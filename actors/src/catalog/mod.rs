@@ -16,8 +16,6 @@ mod write;
 
 use std::sync::Arc;
 
-use actix::Addr;
-
 pub use cache::{CatalogCache, Document};
 pub use error::CatalogError;
 pub use import::{ImportReport, ImportRow};
@@ -28,7 +26,7 @@ pub use product::{
 
 use crate::db::Db;
 use crate::feed::Announcer;
-use crate::inventory::InventoryActor;
+use crate::inventory::Inventory;
 use crate::types::{CategoryId, Page, PageRequest, ProductId};
 use cache::Key;
 
@@ -45,18 +43,13 @@ pub struct Catalog {
     db: Db,
     announcer: Announcer,
     cache: Arc<CatalogCache>,
-    inventory: Addr<InventoryActor>,
+    inventory: Inventory,
 }
 
 impl Catalog {
     /// The catalogue in `db`, read through `cache`, which must be among the announcer's listeners.
     #[must_use]
-    pub fn new(
-        db: Db,
-        announcer: Announcer,
-        cache: Arc<CatalogCache>,
-        inventory: Addr<InventoryActor>,
-    ) -> Self {
+    pub fn new(db: Db, announcer: Announcer, cache: Arc<CatalogCache>, inventory: Inventory) -> Self {
         Self { db, announcer, cache, inventory }
     }
 

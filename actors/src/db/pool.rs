@@ -119,10 +119,16 @@ impl Database {
 
     /// A pool of `size` connections apart from the shared one, so that readers cannot starve it.
     ///
+    /// Each statement is planned once on such a connection, not once per use: right for the few that a
+    /// batch is made of, which find rows by key whatever their parameters are.
+    ///
     /// # Errors
     /// When the pool cannot be made.
     pub fn dedicated(&self, size: usize) -> Result<Db, ConnectError> {
-        Ok(Db { pool: make_pool(&self.config, &self.tls, &self.handle(), &self.settings, size)? })
+        let mut config = self.config.clone();
+        let options = config.get_options().unwrap_or_default();
+        config.options(format!("{options} -c plan_cache_mode=force_generic_plan"));
+        Ok(Db { pool: make_pool(&config, &self.tls, &self.handle(), &self.settings, size)? })
     }
 
     /// The threads that drive the connections; what must not be cancelled runs here.

@@ -36,7 +36,8 @@ pub(crate) struct Writes {
     pub(crate) first_stock: Vec<(ProductId, i64)>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) placed: Vec<Order>,
-    pub(crate) emptied_carts: Vec<UserId>,
+    /// Lines of carts that became orders.
+    pub(crate) cart_lines: Vec<i64>,
     pub(crate) moved: BTreeMap<OrderId, OrderStatus>,
     pub(crate) moves: Vec<(OrderId, OrderEvent, Option<UserId>)>,
     pub(crate) created: Vec<Product>,
@@ -182,8 +183,8 @@ impl Desk {
             expires_at: Timestamp(self.facts.now.0 + self.hold),
         };
         if place.source == OrderSource::Cart {
-            self.facts.carts.remove(&place.user);
-            self.writes.emptied_carts.push(place.user);
+            let lines = self.facts.carts.remove(&place.user).unwrap_or_default();
+            self.writes.cart_lines.extend(lines.iter().map(|line| line.id));
         }
         self.order_events.push(order_event(&order, OrderEvent::Placed));
         self.writes.placed.push(order.clone());
@@ -195,8 +196,9 @@ impl Desk {
             OrderSource::Lines(lines) => Ok(lines.iter().map(|line| (line.product, line.quantity)).collect()),
             OrderSource::Cart => {
                 // A product that has left the catalogue has left the carts, too.
-                let lines = self.facts.carts.get(&place.user).into_iter().flatten().copied();
-                let lines: Vec<_> = lines.filter(|&(product, _)| self.is_on_sale(product)).collect();
+                let lines = self.facts.carts.get(&place.user).into_iter().flatten();
+                let lines = lines.filter(|line| self.is_on_sale(line.product));
+                let lines: Vec<_> = lines.map(|line| (line.product, line.quantity)).collect();
                 if lines.is_empty() { Err(OrderError::EmptyCart) } else { Ok(lines) }
             }
         }

@@ -19,6 +19,14 @@ pub(crate) struct Shelf {
     pub(crate) stock_version: i64,
 }
 
+/// A line of a cart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CartLine {
+    pub(crate) id: i64,
+    pub(crate) product: ProductId,
+    pub(crate) quantity: i64,
+}
+
 /// Everything the decisions rest on.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -31,7 +39,7 @@ pub(crate) struct Facts {
     /// By request: what its idempotency key led to.
     pub(crate) answers: Vec<Found>,
     /// The lines of the carts that are checked out.
-    pub(crate) carts: HashMap<UserId, Vec<(ProductId, i64)>>,
+    pub(crate) carts: HashMap<UserId, Vec<CartLine>>,
     /// The orders that are to move.
     pub(crate) orders: HashMap<OrderId, Order>,
     /// The products that are touched, deleted ones included.

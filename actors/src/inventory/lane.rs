@@ -2,6 +2,7 @@
 //! where one message spoils it for the others.
 
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
@@ -9,6 +10,8 @@ use deadpool_postgres::Object;
 use super::decide::{Decided, decide};
 use super::job::{Failure, Job, Request, Verdict};
 use super::pipeline::send_in_order;
+use super::queue::Queue;
+use super::shelves::Shelves;
 use super::store::{self, Fate, TransactionId};
 use crate::db::{Db, StoreError};
 use crate::feed::Announcer;
@@ -31,6 +34,8 @@ pub(crate) struct Lane {
     pub(crate) announcer: Announcer,
     /// How long a new order keeps its stock unpaid.
     pub(crate) hold: Duration,
+    /// What the last batches read of products.
+    pub(crate) shelves: Arc<Mutex<Shelves>>,
 }
 
 /// Why an attempt came to nothing.
@@ -46,8 +51,20 @@ enum Setback {
 }
 
 impl Lane {
-    /// Carries out a batch and answers every job of it. Must not be cancelled.
-    pub(crate) async fn run(&self, jobs: Vec<Job>) {
+    /// Carries out batches until nothing waits. Must not be cancelled.
+    pub(crate) async fn work_off(&self, queue: &Queue) {
+        loop {
+            let batch = queue.take();
+            if batch.is_empty() {
+                return;
+            }
+            self.run(batch).await;
+            queue.end();
+        }
+    }
+
+    /// Carries out a batch and answers every job of it.
+    async fn run(&self, jobs: Vec<Job>) {
         // Halves still to be done, the next one last.
         let mut batches = vec![jobs];
         while let Some(mut batch) = batches.pop() {
@@ -92,7 +109,7 @@ impl Lane {
         let began = Instant::now();
         let client = self.db.client("inventory").await.map_err(Setback::Unavailable)?;
         store::prepare(&client).await.map_err(Setback::Again)?;
-        let (transaction, facts) = match store::begin_and_read(&client, requests).await {
+        let (transaction, facts) = match store::begin_and_read(&client, requests, &self.shelves).await {
             Ok(read) => read,
             Err(error) => return Err(set_back(client, error).await),
         };

@@ -1,11 +1,13 @@
 //! The statements of a batch.
 //!
-//! Reading is one pipelined round trip that begins the transaction and locks, in this order: carts
-//! (by user), orders, categories, stocks, each by id. Writing is another, which ends in COMMIT.
+//! Reading is one pipelined round trip that begins the transaction and locks, in this order: lines of
+//! carts (by user), orders, categories, stocks, each by id; another follows only for products of which
+//! nothing is remembered. Writing is another, which ends in COMMIT.
 //! Every transaction of the shop that takes more than one of these locks takes them in this order.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use deadpool_postgres::Object;
 use time::OffsetDateTime;
@@ -13,9 +15,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::decide::Writes;
-use super::facts::{Facts, Shelf, Wanted};
+use super::facts::{CartLine, Facts, Shelf, Wanted};
 use super::job::Request;
 use super::pipeline::Step;
+use super::shelves::{Label, Shelves};
 use crate::catalog::Product;
 use crate::db::{Query, StoreError, queries};
 use crate::feed::EventKind;
@@ -27,22 +30,21 @@ use crate::{feed, idempotency};
 
 queries! {
     BEGIN_BATCH = "inventory/begin_batch.sql";
-    LOCK_CARTS = "inventory/lock_carts.sql";
-    READ_CART_LINES = "inventory/read_cart_lines.sql";
+    LOCK_CART_LINES = "inventory/lock_cart_lines.sql";
     LOCK_ORDERS = "inventory/lock_orders.sql";
     READ_ORDER_LINES = "inventory/read_order_lines.sql";
     LOCK_CATEGORIES_SHARED = "inventory/lock_categories_shared.sql";
     LOCK_CATEGORIES = "inventory/lock_categories.sql";
     LOCK_STOCK = "inventory/lock_stock.sql";
+    LOCK_STOCK_OF = "inventory/lock_stock_of.sql";
     READ_SHELVES = "inventory/read_shelves.sql";
+    LIST_MEMBERS = "inventory/list_members.sql";
     READ_PRODUCTS = "inventory/read_products.sql";
     FIND_SKUS = "inventory/find_skus.sql";
-    UPDATE_STOCK = "inventory/update_stock.sql";
     INSERT_STOCK = "inventory/insert_stock.sql";
     INSERT_ENTRIES = "inventory/insert_entries.sql";
-    INSERT_ORDERS = "inventory/insert_orders.sql";
-    INSERT_ORDER_ITEMS = "inventory/insert_order_items.sql";
-    EMPTY_CARTS = "inventory/empty_carts.sql";
+    WRITE_ORDERS = "inventory/write_orders.sql";
+    DELETE_CART_LINES = "inventory/delete_cart_lines.sql";
     UPDATE_ORDERS = "inventory/update_orders.sql";
     INSERT_MOVES = "inventory/insert_moves.sql";
     INSERT_PRODUCTS = "inventory/insert_products.sql";
@@ -73,25 +75,22 @@ pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
 pub(crate) async fn begin_and_read(
     client: &Object,
     requests: &[&Request],
+    shelves: &Mutex<Shelves>,
 ) -> Result<(TransactionId, Facts), StoreError> {
     let wanted = Wanted::by(requests.iter().copied());
     let drawn: [&(dyn ToSql + Sync); 2] = [&wanted.orders_to_place, &wanted.products_to_create];
-    let stock_lists = [&wanted.products, &wanted.carts, &wanted.returns, &wanted.categories_to_remove];
-    let scope = stock_lists.map(|ids| ids as &(dyn ToSql + Sync));
-    let scope = stock_lists.iter().any(|ids| !ids.is_empty()).then_some(&scope[..]);
     let wanted_skus: [&(dyn ToSql + Sync); 1] = [&wanted.skus];
     let (
         begun,
         batch,
         answers,
-        carts,
         cart_lines,
         orders,
         order_lines,
         shared,
         removed,
+        members,
         stock,
-        shelves,
         products,
         skus,
     ) = tokio::join! {
@@ -99,24 +98,22 @@ pub(crate) async fn begin_and_read(
         begin(client),
         BEGIN_BATCH.rows(client, &drawn),
         find_answers(client, requests),
-        by_ids(&LOCK_CARTS, client, &wanted.carts),
-        by_ids(&READ_CART_LINES, client, &wanted.carts),
+        by_ids(&LOCK_CART_LINES, client, &wanted.carts),
         by_ids(&LOCK_ORDERS, client, &wanted.orders),
         by_ids(&READ_ORDER_LINES, client, &wanted.orders),
         by_ids(&LOCK_CATEGORIES_SHARED, client, &wanted.categories),
         by_ids(&LOCK_CATEGORIES, client, &wanted.categories_to_remove),
-        where_any(&LOCK_STOCK, client, scope),
-        where_any(&READ_SHELVES, client, scope),
+        by_ids(&LIST_MEMBERS, client, &wanted.categories_to_remove),
+        lock_stock(client, &wanted),
         by_ids(&READ_PRODUCTS, client, &wanted.whole_products),
         where_any(&FIND_SKUS, client, (!wanted.skus.is_empty()).then_some(&wanted_skus[..])),
     };
     // The first that fails tells why, and fails those behind it; so in the order in which they were sent.
     begun?;
     let (batch, answers) = (batch?, answers?);
-    carts?;
     let (cart_lines, orders, order_lines) = (cart_lines?, orders?, order_lines?);
-    let (shared, removable) = (shared?, removed?);
-    let (stock, shelves, products, skus) = (stock?, shelves?, products?, skus?);
+    let (shared, removable, members) = (shared?, removed?, members?);
+    let (stock, products, skus) = (stock?, products?, skus?);
     let batch = batch.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
     let now = Timestamp(batch.get::<_, OffsetDateTime>(0));
     // Drawn from the end, so turned round: the earliest order gets the lowest id.
@@ -139,7 +136,7 @@ pub(crate) async fn begin_and_read(
     };
     for row in cart_lines {
         let lines: &mut Vec<_> = facts.carts.entry(UserId(row.get(0))).or_default();
-        lines.push((ProductId(row.get(1)), row.get(2)));
+        lines.push(CartLine { id: row.get(1), product: ProductId(row.get(2)), quantity: row.get(3) });
     }
     for row in orders {
         if let Some(order) = order_from(&row) {
@@ -152,27 +149,60 @@ pub(crate) async fn begin_and_read(
             order.items.push(item_from(&row));
         }
     }
-    for row in stock {
-        let (quantity, stock_version) = (row.get(1), row.get(2));
-        let shelf = Shelf { name: String::new(), price: Money::ZERO, removed: true, quantity, stock_version };
-        facts.shelves.insert(ProductId(row.get(0)), shelf);
+    for row in members {
+        facts.members.entry(CategoryId(row.get(1))).or_default().push(ProductId(row.get(0)));
     }
-    for row in &shelves {
-        let id = ProductId(row.get(0));
-        if let Some(shelf) = facts.shelves.get_mut(&id) {
-            (shelf.name, shelf.price, shelf.removed) =
-                (row.get(1), Money::from_cents(row.get(2)), row.get(3));
-        }
-        let category = CategoryId(row.get(4));
-        if !row.get::<_, bool>(3) && wanted.categories_to_remove.contains(&category.0) {
-            facts.members.entry(category).or_default().push(id);
-        }
-    }
+    facts.shelves = label(client, &stock, shelves).await?;
     for row in products {
         let product = product_from(&row);
         facts.products.insert(product.id, product);
     }
     Ok((TransactionId(batch.get(1)), facts))
+}
+
+async fn lock_stock(client: &Object, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
+    let Wanted { products, carts, returns, categories_to_remove, .. } = wanted;
+    if [carts, returns, categories_to_remove].iter().all(|ids| ids.is_empty()) {
+        return by_ids(&LOCK_STOCK, client, products).await;
+    }
+    LOCK_STOCK_OF.rows(client, &[products, carts, returns, categories_to_remove]).await
+}
+
+/// Puts locked stocks together with what is known of their products; what is not is read.
+async fn label(
+    client: &Object,
+    stock: &[Row],
+    shelves: &Mutex<Shelves>,
+) -> Result<HashMap<ProductId, Shelf>, StoreError> {
+    let remembered = || shelves.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut labels: HashMap<ProductId, Label> = HashMap::with_capacity(stock.len());
+    let mut unread: HashMap<ProductId, i64> = HashMap::new();
+    {
+        let shelves = remembered();
+        for row in stock {
+            let (product, version) = (ProductId(row.get(0)), row.get(3));
+            match shelves.get(product, version) {
+                Some(label) => drop(labels.insert(product, label.clone())),
+                None => drop(unread.insert(product, version)),
+            }
+        }
+    }
+    let ids: Vec<i64> = unread.keys().map(|product| product.0).collect();
+    for row in by_ids(&READ_SHELVES, client, &ids).await? {
+        let product = ProductId(row.get(0));
+        let label = Label { name: row.get(1), price: Money::from_cents(row.get(2)), removed: row.get(3) };
+        if let Some(version) = unread.get(&product) {
+            remembered().learn(product, *version, label.clone());
+        }
+        labels.insert(product, label);
+    }
+    let labelled = stock.iter().filter_map(|row| {
+        let product = ProductId(row.get(0));
+        let Label { name, price, removed } = labels.remove(&product)?;
+        let (quantity, stock_version) = (row.get(1), row.get(2));
+        Some((product, Shelf { name, price, removed, quantity, stock_version }))
+    });
+    Ok(labelled.collect())
 }
 
 /// Writes what was decided and commits: one round trip's worth of steps, COMMIT the last.
@@ -185,15 +215,11 @@ pub(crate) fn write_and_commit<'a>(
     last_seq: &'a AtomicI64,
 ) -> Vec<Step<'a>> {
     let mut steps: Vec<Step<'a>> = Vec::new();
-    if !writes.stock.is_empty() {
-        steps.push(Box::pin(update_stock(client, writes)));
+    if !writes.stock.is_empty() || !writes.placed.is_empty() {
+        steps.push(Box::pin(write_orders(client, writes)));
     }
-    if !writes.placed.is_empty() {
-        steps.push(Box::pin(insert_orders(client, &writes.placed)));
-        steps.push(Box::pin(insert_order_items(client, &writes.placed)));
-    }
-    if !writes.emptied_carts.is_empty() {
-        steps.push(Box::pin(empty_carts(client, &writes.emptied_carts)));
+    if !writes.cart_lines.is_empty() {
+        steps.push(Box::pin(write_ids(&DELETE_CART_LINES, client, writes.cart_lines.clone())));
     }
     if !writes.moved.is_empty() {
         steps.push(Box::pin(update_orders(client, writes)));
@@ -325,12 +351,6 @@ async fn write_ids(query: &Query, client: &Object, ids: Vec<i64>) -> Result<(), 
     query.execute(client, &[&ids]).await.map(drop)
 }
 
-async fn update_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
-    let (ids, quantities): (Vec<i64>, Vec<i64>) =
-        writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
-    UPDATE_STOCK.execute(client, &[&ids, &quantities]).await.map(drop)
-}
-
 async fn insert_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
     let (ids, quantities): (Vec<i64>, Vec<i64>) =
         writes.first_stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
@@ -345,35 +365,63 @@ async fn insert_entries(client: &Object, writes: &Writes) -> Result<(), StoreErr
     INSERT_ENTRIES.execute(client, &[&ids, &deltas, &reasons, &users]).await.map(drop)
 }
 
-async fn insert_orders(client: &Object, orders: &[Order]) -> Result<(), StoreError> {
+async fn write_orders(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let (counted, quantities): (Vec<i64>, Vec<i64>) =
+        writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
+    let orders = &writes.placed;
     let ids: Vec<i64> = orders.iter().map(|order| order.id.0).collect();
     let users: Vec<i64> = orders.iter().map(|order| order.user.0).collect();
     let totals: Vec<i64> = orders.iter().map(|order| order.total_price.cents()).collect();
     let expiries: Vec<OffsetDateTime> = orders.iter().map(|order| order.expires_at.0).collect();
-    INSERT_ORDERS.execute(client, &[&ids, &users, &totals, &expiries]).await.map(drop)
-}
-
-async fn insert_order_items(client: &Object, orders: &[Order]) -> Result<(), StoreError> {
-    let lines = || {
-        orders
-            .iter()
-            .flat_map(|order| (0_i16..).zip(&order.items).map(|(line_no, item)| (order.id.0, line_no, item)))
-    };
-    let order_ids: Vec<i64> = lines().map(|(order, _, _)| order).collect();
-    let line_nos: Vec<i16> = lines().map(|(_, line_no, _)| line_no).collect();
-    let products: Vec<i64> = lines().map(|(_, _, item)| item.product.0).collect();
-    let names: Vec<&str> = lines().map(|(_, _, item)| item.name.as_str()).collect();
-    let quantities: Vec<i64> = lines().map(|(_, _, item)| item.quantity).collect();
-    let prices: Vec<i64> = lines().map(|(_, _, item)| item.price.cents()).collect();
-    INSERT_ORDER_ITEMS
-        .execute(client, &[&order_ids, &line_nos, &products, &names, &quantities, &prices])
+    let lines = LineColumns::of(orders);
+    WRITE_ORDERS
+        .execute(
+            client,
+            &[
+                &counted,
+                &quantities,
+                &ids,
+                &users,
+                &totals,
+                &expiries,
+                &lines.orders,
+                &lines.numbers,
+                &lines.products,
+                &lines.names,
+                &lines.quantities,
+                &lines.prices,
+            ],
+        )
         .await
         .map(drop)
 }
 
-async fn empty_carts(client: &Object, users: &[UserId]) -> Result<(), StoreError> {
-    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
-    EMPTY_CARTS.execute(client, &[&users]).await.map(drop)
+/// The columns of new orders' lines.
+#[derive(Default)]
+struct LineColumns<'a> {
+    orders: Vec<i64>,
+    numbers: Vec<i16>,
+    products: Vec<i64>,
+    names: Vec<&'a str>,
+    quantities: Vec<i64>,
+    prices: Vec<i64>,
+}
+
+impl<'a> LineColumns<'a> {
+    fn of(orders: &'a [Order]) -> Self {
+        let mut columns = Self::default();
+        for order in orders {
+            for (number, item) in (0_i16..).zip(&order.items) {
+                columns.orders.push(order.id.0);
+                columns.numbers.push(number);
+                columns.products.push(item.product.0);
+                columns.names.push(&item.name);
+                columns.quantities.push(item.quantity);
+                columns.prices.push(item.price.cents());
+            }
+        }
+        columns
+    }
 }
 
 async fn update_orders(client: &Object, writes: &Writes) -> Result<(), StoreError> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 
 use super::messages::{GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, OrderSource, PlaceOrder};
 use super::{HistoryEntry, Order, OrderError, OrderEvent, store};
 use crate::db::Db;
 use crate::idempotency::Done;
-use crate::inventory::{InventoryActor, Move, Sell, SoldOut};
+use crate::inventory::{Ask, Inventory, Move, Sell, SoldOut};
 use crate::types::{OrderId, Page, Principal};
 
 /// How orders are kept.
@@ -28,21 +29,22 @@ const EXPIRIES_MAX: i64 = 500;
 pub struct OrderActor {
     db: Db,
     sold_out: Arc<SoldOut>,
-    inventory: Addr<InventoryActor>,
+    inventory: Inventory,
     settings: OrderSettings,
     sweeping: bool,
 }
 
 impl OrderActor {
-    /// Starts the actor on a thread of its own.
+    /// Starts the actor.
     #[must_use]
     pub(crate) fn launch(
         db: Db,
-        inventory: Addr<InventoryActor>,
+        inventory: Inventory,
         sold_out: Arc<SoldOut>,
         settings: OrderSettings,
+        on: &ArbiterHandle,
     ) -> Addr<Self> {
-        Self::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
+        Self::start_in_arbiter(on, move |ctx| {
             ctx.set_mailbox_capacity(settings.queue_max);
             Self { db, sold_out, inventory, settings, sweeping: false }
         })
@@ -71,7 +73,7 @@ impl OrderActor {
     }
 }
 
-async fn expire(inventory: &Addr<InventoryActor>, orders: Vec<OrderId>) {
+async fn expire(inventory: &Inventory, orders: Vec<OrderId>) {
     let steps = orders.into_iter().map(|order| {
         inventory.send(Move(MoveOrder { order, event: OrderEvent::Expired, by: None, key: None }))
     });
@@ -93,8 +95,32 @@ impl Actor for OrderActor {
     }
 }
 
+/// An answer that is known already, or a message that the inventory answers, whoever asked.
+pub enum Onward<M> {
+    /// The answer.
+    Known(OrderResult),
+    /// The message, and where it goes.
+    Ask(Inventory, M),
+}
+
+type OrderResult = Result<Done<Order>, OrderError>;
+
+impl<M, Q> MessageResponse<OrderActor, M> for Onward<Q>
+where
+    M: Message<Result = OrderResult>,
+    Q: Ask<Result = OrderResult>,
+{
+    fn handle(self, _: &mut Context<OrderActor>, reply: Option<OneshotSender<OrderResult>>) {
+        let Some(reply) = reply else { return };
+        match self {
+            Self::Known(answer) => drop(reply.send(answer)),
+            Self::Ask(inventory, message) => inventory.forward(message, reply),
+        }
+    }
+}
+
 impl Handler<PlaceOrder> for OrderActor {
-    type Result = ResponseFuture<Result<Done<Order>, OrderError>>;
+    type Result = Onward<Sell>;
 
     /// Interleaves with every other message: only the inventory's batch decides, but for what is
     /// known to be sold out. An order with a key has to be looked up first.
@@ -103,20 +129,18 @@ impl Handler<PlaceOrder> for OrderActor {
             && let OrderSource::Lines(lines) = &message.source
             && let Some(shortages) = self.sold_out.shortages(lines)
         {
-            return Box::pin(std::future::ready(Err(OrderError::OutOfStock(shortages))));
+            return Onward::Known(Err(OrderError::OutOfStock(shortages)));
         }
-        let sale = self.inventory.send(Sell(message));
-        Box::pin(async move { sale.await? })
+        Onward::Ask(self.inventory.clone(), Sell(message))
     }
 }
 
 impl Handler<MoveOrder> for OrderActor {
-    type Result = ResponseFuture<Result<Done<Order>, OrderError>>;
+    type Result = Onward<Move>;
 
     /// Interleaves with every other message: only the inventory's batch decides.
     fn handle(&mut self, message: MoveOrder, _: &mut Self::Context) -> Self::Result {
-        let step = self.inventory.send(Move(message));
-        Box::pin(async move { step.await? })
+        Onward::Ask(self.inventory.clone(), Move(message))
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the `OrderActor` can be asked.
 
+use std::fmt;
+use std::sync::Arc;
+
 use actix::Message;
 
 use super::{HistoryEntry, Order, OrderError, OrderEvent, OrderStatus};
@@ -24,6 +27,12 @@ pub enum OrderSource {
     Lines(Vec<OrderLine>),
 }
 
+/// Whoever is at the other end of a connection.
+pub trait Caller: fmt::Debug + Send + Sync {
+    /// Whether they have gone away: nobody would read an answer.
+    fn has_left(&self) -> bool;
+}
+
 /// Makes an order. Answered after COMMIT.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Done<Order>, OrderError>")]
@@ -36,6 +45,8 @@ pub struct PlaceOrder {
     pub expected_total: Option<Money>,
     /// The client's key, if it sent one.
     pub key: Option<IdempotencyKey>,
+    /// Who waits for the answer. An order whose caller has left before its batch began is not placed.
+    pub caller: Option<Arc<dyn Caller>>,
 }
 
 /// Moves an order on. Answered after COMMIT.

@@ -13,6 +13,6 @@ pub(crate) mod store;
 pub use actor::{OrderActor, OrderSettings};
 pub use error::{OrderError, Shortage};
 pub use messages::{
-    GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, OrderLine, OrderSource, PlaceOrder,
+    Caller, GetHistory, GetOrder, ListOrders, MoveOrder, OrderCursor, OrderLine, OrderSource, PlaceOrder,
 };
 pub use order::{HistoryEntry, LINES_MAX, Order, OrderEvent, OrderItem, OrderStatus, QUANTITY_MAX, line_id};

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use time::OffsetDateTime;
 
+use super::super::facts::CartLine;
 use super::*;
 use crate::catalog::{NewProduct, ProductChanges};
 use crate::orders::OrderLine;
@@ -32,7 +33,7 @@ fn facts(requests: usize) -> Facts {
         order_ids: (100..100 + requests as i64).rev().collect(),
         product_ids: vec![50, 51],
         answers: vec![None; requests],
-        carts: HashMap::from([(BUYER, vec![(CUP, 2)])]),
+        carts: HashMap::from([(BUYER, vec![CartLine { id: 5, product: CUP, quantity: 2 }])]),
         orders: HashMap::new(),
         shelves: HashMap::from([(TEAPOT, shelf(1000, 1)), (CUP, shelf(250, 5))]),
         products: HashMap::new(),
@@ -49,11 +50,11 @@ fn key(name: &str, content: u8) -> Option<IdempotencyKey> {
 
 fn sell(user: UserId, lines: &[(ProductId, i64)]) -> PlaceOrder {
     let lines = lines.iter().map(|&(product, quantity)| OrderLine { product, quantity }).collect();
-    PlaceOrder { user, source: OrderSource::Lines(lines), expected_total: None, key: None }
+    PlaceOrder { user, source: OrderSource::Lines(lines), expected_total: None, key: None, caller: None }
 }
 
 fn checkout(user: UserId) -> PlaceOrder {
-    PlaceOrder { user, source: OrderSource::Cart, expected_total: None, key: None }
+    PlaceOrder { user, source: OrderSource::Cart, expected_total: None, key: None, caller: None }
 }
 
 fn run(requests: &[Request], facts: Facts) -> (Vec<Verdict>, Writes, Vec<EventKind>) {
@@ -98,7 +99,7 @@ fn a_cart_is_checked_out_once() {
     let (verdicts, writes, _) = sales(vec![checkout(BUYER), checkout(BUYER)], facts(2));
     assert_eq!(order_of(&verdicts[0]).unwrap().total_price, Money::from_cents(500));
     assert_eq!(order_of(&verdicts[1]).unwrap_err(), &OrderError::EmptyCart);
-    assert_eq!(writes.emptied_carts, [BUYER]);
+    assert_eq!(writes.cart_lines, [5]);
 }
 
 #[test]
