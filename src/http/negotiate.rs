@@ -6,6 +6,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::Next;
+use actix_web::web::Bytes;
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -26,11 +27,17 @@ impl RequestId {
         let sane = |value: &&HeaderValue| {
             (1..=REQUEST_ID_MAX).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
         };
-        let own = || HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>()));
-        match headers.get(REQUEST_ID).filter(sane) {
-            Some(value) => Self(value.clone()),
-            None => Self(own().unwrap_or_else(|_| HeaderValue::from_static("none"))),
-        }
+        Self(headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(Self::own))
+    }
+
+    /// 32 random hex digits.
+    fn own() -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let text: Vec<u8> = rand::random::<[u8; 16]>()
+            .iter()
+            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+            .collect();
+        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
     }
 
     /// As text.
