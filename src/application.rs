@@ -4,28 +4,34 @@
 //! has failed for want of it, before anything is served; told to stop, it first says that it is not
 //! ready, then closes live feeds, then lets the requests under way finish.
 
-use std::any::Any;
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use emporium_actors::Shop;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::connection::Connection;
 use crate::http::negotiate;
 use crate::http::resource::no_route;
 use crate::http::{self, AppState};
 use crate::settings::HttpSettings;
+use crate::ws::Watchdog;
 
-/// How long sent data may stay unacknowledged before the system gives a connection up; frees what a
-/// vanished reader holds.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+/// How long a client may take to close its side of a connection that the server has closed.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the server gathers of an answer before it waits for the client to take it, in bytes. Small,
+/// since a feed's slow reader has it full all the time, with what is soon out of date.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The server could not get its address.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,7 @@ pub struct Application {
 pub struct Stopper {
     handle: ServerHandle,
     shop: Shop,
+    watchdog: Arc<Watchdog>,
     draining: Arc<AtomicBool>,
     delay: Duration,
 }
@@ -67,12 +74,15 @@ impl Application {
         let state = web::Data::new(AppState {
             shop: shop.clone(),
             body_bytes_max: settings.body_bytes_max,
+            import_bytes_max: settings.import_bytes_max,
             trusted_proxy_hops: settings.trusted_proxy_hops,
             draining: draining.clone(),
         });
         let delay = settings.shutdown_delay;
-        let server = serve(listener, settings, state).map_err(fail)?;
-        let stopper = Stopper { handle: server.handle(), shop, draining, delay };
+        let watchdog = Watchdog::start();
+        let server = serve(listener, settings, state, watchdog.clone()).map_err(fail)?;
+        shop.nodes.join(addr.port());
+        let stopper = Stopper { handle: server.handle(), shop, watchdog, draining, delay };
         Ok(Self { server, addr, stopper })
     }
 
@@ -104,12 +114,13 @@ impl Application {
 }
 
 impl Stopper {
-    /// Reports "not ready", waits until load balancers have noticed, closes live feeds, and lets the
-    /// requests under way finish.
+    /// Reports "not ready", waits until load balancers have noticed, closes live feeds, cutting those
+    /// whose readers do not read, and lets the requests under way finish.
     pub async fn stop(&self) {
         self.draining.store(true, Ordering::Relaxed);
         actix_web::rt::time::sleep(self.delay).await;
         self.shop.stop().await;
+        self.watchdog.cut_all();
         self.handle.stop(true).await;
     }
 }
@@ -134,40 +145,53 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn serve(listener: TcpListener, settings: HttpSettings, state: web::Data<AppState>) -> io::Result<Server> {
+/// What `actix_web::HttpServer` does, but for the connections, which are our own kind.
+fn serve(
+    listener: TcpListener,
+    settings: HttpSettings,
+    state: web::Data<AppState>,
+    watchdog: Arc<Watchdog>,
+) -> io::Result<Server> {
     let workers = settings.workers.max(1);
     let per_worker = settings.connections_max.div_ceil(workers).max(1);
     let (keep_alive, head_timeout) = (settings.keep_alive, settings.request_head_timeout);
     let shutdown_timeout_s = settings.shutdown_timeout.as_secs();
     let settings = web::Data::new(settings);
-    let app = move || {
-        App::new()
+    let watchdog = web::Data::from(watchdog);
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(per_worker)
+        .shutdown_timeout(shutdown_timeout_s)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder.listen("http", listener, move || {
+        let app = App::new()
             .app_data(state.clone())
             .app_data(settings.clone())
+            .app_data(watchdog.clone())
             .configure(http::routes)
             .default_service(web::to(no_route))
-            .wrap(from_fn(negotiate::stamp))
-    };
-    let server = HttpServer::new(app)
-        .workers(workers)
-        .max_connections(per_worker)
-        .keep_alive(keep_alive)
-        .client_request_timeout(head_timeout)
-        .shutdown_timeout(shutdown_timeout_s)
-        .tcp_nodelay(true)
-        .disable_signals()
-        .on_connect(on_connect)
-        .listen(listener)?;
+            .wrap(from_fn(negotiate::stamp));
+        let app = app.into_factory().map_err(|error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(keep_alive)
+            .client_request_timeout(head_timeout)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+            .on_connect_ext(|connection: &Connection, extensions| {
+                _ = extensions.insert(connection.lifeline());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_service(|stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            ready(Ok((Connection::new(stream), peer)))
+        })
+        .and_then(http)
+    })?;
     Ok(server.run())
-}
-
-/// Bounds how long a connection may hold unsent data, and keeps it in sight.
-fn on_connect(connection: &dyn Any, data: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-        let socket = SockRef::from(stream);
-        if let Err(error) = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)) {
-            tracing::debug!(%error, "a connection went before it could be set up");
-        }
-        http::caller::keep(stream, data);
-    }
 }

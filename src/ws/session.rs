@@ -2,39 +2,36 @@
 //!
 //! The session fetches from its subscription only when the connection takes bytes: the server asks
 //! this actor for more only while its own write buffer has room, and after each part the feed lets
-//! the server ask again. A client that does not read therefore stops its session, timers included,
-//! until the connection's `TCP_USER_TIMEOUT` ends it; what it is owed waits in its bounded outbox.
+//! the server ask again. A client that does not read therefore puts its session to sleep, timers
+//! included; what it is owed waits in its bounded outbox, and when to give it up is the
+//! [`watchdog`](super::watchdog)'s to say, which is awake.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, StreamHandler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message as Command, SpawnHandle,
+    StreamHandler, WrapFuture,
+};
 use actix_http::ws::Item;
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
 use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext};
 use emporium_actors::Shop;
-use emporium_actors::accounts::{Access, AccountError};
-use emporium_actors::feed::{Ending, FeedPart, FeedRequest, Seat, StockSelection, Subscription, error_frame};
+use emporium_actors::accounts::{Access, AccountError, Accounts};
+use emporium_actors::feed::{Ending, FeedLine, FeedPart, Seat, StockSelection, Subscription, error_frame};
 use emporium_actors::types::Seq;
-use futures_util::{FutureExt, Stream, StreamExt, stream};
-use tokio::sync::mpsc;
+use futures_util::{Stream, stream};
 
 use super::message::{self, ClientMessage};
 use super::upgrade::MESSAGE_BYTES_MAX;
+use super::watchdog::Vitals;
 use crate::http::error::ApiError;
 
-/// How often the session looks after its connection.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often it sends a ping.
-const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long a client may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to sign in.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client may take to answer a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-/// Requests of one client that may wait for their turn.
-const REQUESTS_MAX: usize = 16;
 
 /// Not, or not any more, signed in.
 const SIGNED_OUT: u16 = 4001;
@@ -67,18 +64,27 @@ pub(super) struct Credentials {
     pub(super) token: String,
 }
 
-/// The actor of a socket. Its mailbox stays empty: frames come by its stream.
+/// Asks whether the client is still there.
+#[derive(Debug, Command)]
+#[rtype(result = "()")]
+pub(super) struct Ping;
+
+/// The token has expired.
+#[derive(Debug, Command)]
+#[rtype(result = "()")]
+pub(super) struct Expire;
+
+/// The actor of a socket. Frames come by its stream; its mailbox is the watchdog's.
 pub(super) struct Session {
     shop: Shop,
     _seat: Seat,
+    vitals: Arc<Vitals>,
     /// Taken when the feed starts.
     purpose: Option<Purpose>,
     since: Option<Seq>,
-    feed: Option<(SpawnHandle, mpsc::Sender<FeedRequest>)>,
+    feed: Option<(SpawnHandle, FeedLine)>,
     is_checking: bool,
     is_closing: bool,
-    heard_at: Instant,
-    pinged_at: Instant,
     /// A text message of several frames, as far as it has come; `None` for one that is not text.
     fragments: Option<Vec<u8>>,
 }
@@ -86,18 +92,22 @@ pub(super) struct Session {
 type Context = WebsocketContext<Session>;
 
 impl Session {
-    pub(super) fn new(shop: Shop, seat: Seat, purpose: Purpose, since: Option<Seq>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(
+        shop: Shop,
+        seat: Seat,
+        vitals: Arc<Vitals>,
+        purpose: Purpose,
+        since: Option<Seq>,
+    ) -> Self {
         Self {
             shop,
             _seat: seat,
+            vitals,
             purpose: Some(purpose),
             since,
             feed: None,
             is_checking: false,
             is_closing: false,
-            heard_at: now,
-            pinged_at: now,
             fragments: None,
         }
     }
@@ -106,11 +116,8 @@ impl Session {
     fn begin(&mut self, ctx: &mut Context) {
         match self.purpose.take() {
             Some(Purpose::Stock(selection)) => {
-                let (feed, since) = (self.shop.feed.clone(), self.since);
-                let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-                let opening = async move { feed.watch_stock(selection, since, requests).await };
-                let parts = opening.into_stream().flat_map(parts);
-                self.feed = Some((ctx.add_stream(parts), sender));
+                let subscription = self.shop.feed.watch_stock(selection, self.since);
+                self.follow(subscription, None, ctx);
             }
             Some(Purpose::Orders(SignIn::Done(credentials))) => self.begin_orders(credentials, ctx),
             Some(Purpose::Orders(SignIn::Awaited)) => {
@@ -126,22 +133,18 @@ impl Session {
     }
 
     fn begin_orders(&mut self, Credentials { access, token }: Credentials, ctx: &mut Context) {
-        let (shop, since) = (self.shop.clone(), self.since);
-        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let opening = async move {
-            let subscription = shop.feed.watch_orders(access.principal, since, requests).await;
-            // The session may have ended after the token was checked and before the hub knew of us.
-            match shop.accounts.verify_access(&token).await {
-                Ok(_) => parts(subscription).left_stream(),
-                Err(error) => stream::iter([FeedPart::End(ending_of(error))]).right_stream(),
-            }
-        };
-        self.feed = Some((ctx.add_stream(opening.into_stream().flatten()), sender));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let end = Duration::from_secs(u64::try_from(access.expires_at).unwrap_or_default());
-        ctx.run_later(end.saturating_sub(now), |session, ctx| {
-            session.close(SIGNED_OUT, "the token has expired", ctx);
-        });
+        self.vitals.expire_in(end.saturating_sub(now));
+        let subscription = self.shop.feed.watch_orders(access.principal, self.since);
+        let check = Check { accounts: self.shop.accounts.clone(), token };
+        self.follow(subscription, Some(check), ctx);
+    }
+
+    fn follow(&mut self, subscription: Subscription, check: Option<Check>, ctx: &mut Context) {
+        let line = subscription.line();
+        self.vitals.follow(line.clone());
+        self.feed = Some((ctx.add_stream(parts(subscription, check)), line));
     }
 
     /// Checks the token of a first message.
@@ -174,8 +177,8 @@ impl Session {
         };
         match &self.feed {
             None => ctx.text(error_frame("Sign in first.")),
-            Some((_, requests)) => {
-                if requests.try_send(request).is_err() {
+            Some((_, feed)) => {
+                if !feed.ask(request) {
                     ctx.text(error_frame("Too many requests at once; wait for their answers."));
                 }
             }
@@ -214,16 +217,6 @@ impl Session {
         }
     }
 
-    /// Pings, and gives up a client that has been silent for too long.
-    fn look_after(&mut self, ctx: &mut Context) {
-        if self.heard_at.elapsed() >= SILENCE_MAX {
-            ctx.stop();
-        } else if self.pinged_at.elapsed() >= PING_INTERVAL && !self.is_closing {
-            self.pinged_at = Instant::now();
-            ctx.ping(b"");
-        }
-    }
-
     fn end(&mut self, ending: Ending, ctx: &mut Context) {
         match ending {
             Ending::SignedOut => self.close(SIGNED_OUT, "signed out", ctx),
@@ -239,6 +232,7 @@ impl Session {
             return;
         }
         self.is_closing = true;
+        self.vitals.close();
         if let Some((handle, _)) = self.feed.take() {
             ctx.cancel_future(handle);
         }
@@ -257,16 +251,35 @@ impl Session {
     }
 }
 
+/// A token to be checked once the subscription is known to the hub: its session may have ended after
+/// the first check and before that.
+struct Check {
+    accounts: Accounts,
+    token: String,
+}
+
 /// A subscription as a stream. Before each part it lets the server look whether the connection has
 /// room; see the module.
-fn parts(subscription: Subscription) -> impl Stream<Item = FeedPart> {
-    stream::unfold(Some(subscription), |subscription| async {
-        let mut subscription = subscription?;
+fn parts(subscription: Subscription, check: Option<Check>) -> impl Stream<Item = FeedPart> {
+    stream::unfold(Some((subscription, check)), |state| async {
+        let (mut subscription, mut check) = state?;
         tokio::task::yield_now().await;
-        let part = subscription.next().await;
-        let rest = matches!(part, FeedPart::Frames(_)).then_some(subscription);
+        let refusal = match check.take() {
+            Some(check) => Box::pin(join(&mut subscription, check)).await.err(),
+            None => None,
+        };
+        let part = match refusal {
+            Some(ending) => FeedPart::End(ending),
+            None => subscription.next().await,
+        };
+        let rest = matches!(part, FeedPart::Frames(_)).then_some((subscription, None));
         Some((part, rest))
     })
+}
+
+async fn join(subscription: &mut Subscription, Check { accounts, token }: Check) -> Result<(), Ending> {
+    subscription.join().await;
+    accounts.verify_access(&token).await.map(drop).map_err(ending_of)
 }
 
 /// A refused token signs out; a database out of reach is nobody's fault.
@@ -279,8 +292,27 @@ impl Actor for Session {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
-        ctx.run_interval(LOOK_INTERVAL, Self::look_after);
         self.begin(ctx);
+    }
+}
+
+// Every handler runs to its end without waiting, so none interleaves with another.
+
+impl Handler<Ping> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Ping: Ping, ctx: &mut Context) {
+        if !self.is_closing {
+            ctx.ping(b"");
+        }
+    }
+}
+
+impl Handler<Expire> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Expire: Expire, ctx: &mut Context) {
+        self.close(SIGNED_OUT, "the token has expired", ctx);
     }
 }
 
@@ -300,11 +332,12 @@ impl StreamHandler<FeedPart> for Session {
 
 impl StreamHandler<Result<Message, ProtocolError>> for Session {
     fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Context) {
-        self.heard_at = Instant::now();
+        self.vitals.hear();
         match message {
             Ok(Message::Close(reason)) => {
                 if !self.is_closing {
                     self.is_closing = true;
+                    self.vitals.close();
                     ctx.close(reason);
                 }
                 ctx.stop();

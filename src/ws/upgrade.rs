@@ -1,6 +1,7 @@
 //! What happens before a socket is open.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
@@ -9,7 +10,9 @@ use actix_web_actors::ws::{self, HandshakeError, WsResponseBuilder};
 use emporium_actors::feed::{CATEGORIES_MAX, PRODUCTS_MAX, Seat, StockSelection};
 use emporium_actors::types::{CategoryId, ProductId, Seq};
 
+use super::Watchdog;
 use super::session::{Credentials, Purpose, Session, SignIn};
+use crate::connection::Lifeline;
 use crate::http::AppState;
 use crate::http::auth;
 use crate::http::error::ApiError;
@@ -76,12 +79,20 @@ fn open(
     purpose: Purpose,
     since: Option<Seq>,
 ) -> Answer {
-    let session = Session::new(state.shop.clone(), seat, purpose, since);
-    WsResponseBuilder::new(session, req, payload)
+    let (Some(watchdog), Some(lifeline)) =
+        (req.app_data::<web::Data<Watchdog>>(), req.conn_data::<Arc<Lifeline>>())
+    else {
+        return Err(ApiError::internal());
+    };
+    let vitals = watchdog.vitals();
+    let session = Session::new(state.shop.clone(), seat, vitals.clone(), purpose, since);
+    let (session, response) = WsResponseBuilder::new(session, req, payload)
         .frame_size(MESSAGE_BYTES_MAX)
         .protocols(&[BEARER])
-        .start()
-        .map_err(|error| ApiError::detail(StatusCode::BAD_REQUEST, error.to_string()))
+        .start_with_addr()
+        .map_err(|error| ApiError::detail(StatusCode::BAD_REQUEST, error.to_string()))?;
+    watchdog.watch(lifeline.clone(), session, vitals);
+    Ok(response)
 }
 
 fn check_handshake(req: &HttpRequest) -> Result<(), ApiError> {

@@ -1,30 +1,43 @@
 //! The hub: who wants which events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler};
-use bytestring::ByteString;
 
 use super::frame;
 use super::messages::{Deliver, EndAll, Follow, Interest, Join, Leave, SubscriberId};
-use super::outbox::{Ending, Outbox};
+use super::outbox::{Ending, Frame, Outbox};
 use super::{Event, EventKind};
 use crate::types::{CategoryId, Principal, ProductId, SessionId, UserId};
 
 /// How often subscribers are looked for whose `Leave` got lost in a full mailbox.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// The pause after a round in which readers were woken, for each of them. Writing to a socket takes
+/// the machine some 10 to 20 µs, so that however much happens, feeds leave most of it to the shop.
+const PAUSE_PER_READER: Duration = Duration::from_micros(120);
+/// The most readers of one round, so that the threads that serve them have time for others in between.
+const ROUND_MAX: usize = 1000;
 
 /// Puts each event into the outbox of everybody who wants it. Has a thread of its own, waits for
 /// nobody, and keeps no event: what an outbox does not take is in the log.
+///
+/// An outbox has the event at once; its reader is woken in rounds, those who have waited longest first.
+/// The first change after a quiet time is a round by itself, and costs no waiting; in a rush the next
+/// round waits for a time that grows with the readers of the last one, and each then finds more in its
+/// outbox, or, of a product, something later.
 #[derive(Default)]
 pub(super) struct FeedActor {
     subscribers: HashMap<SubscriberId, Subscriber>,
     index: Index,
     sessions: Lists<SessionId>,
     users: Lists<UserId>,
+    /// Apart, so that the few who follow orders do not wait for the many who follow stock.
+    stock_rounds: Rounds,
+    order_rounds: Rounds,
+    /// Why those to come are turned away, once they are.
     ended: Option<Ending>,
 }
 
@@ -34,18 +47,30 @@ struct Subscriber {
     interest: Interest,
 }
 
+type Readers = BTreeMap<SubscriberId, Arc<Outbox>>;
+
 /// Who wants what, by what.
 #[derive(Default)]
 struct Index {
     products: Lists<ProductId>,
     categories: Lists<CategoryId>,
-    every_product: BTreeSet<SubscriberId>,
+    every_product: Readers,
     orders_of: Lists<UserId>,
-    every_order: BTreeSet<SubscriberId>,
+    every_order: Readers,
 }
 
-/// Subscribers by a key; no key without any.
-struct Lists<K>(HashMap<K, BTreeSet<SubscriberId>>);
+/// Readers by a key; no key without any.
+struct Lists<K>(HashMap<K, Readers>);
+
+/// When readers are woken.
+#[derive(Default)]
+struct Rounds {
+    /// Those with news, each once, the first that had any in front.
+    due: VecDeque<Arc<Outbox>>,
+    /// Before then there is no next round.
+    not_before: Option<Instant>,
+    is_planned: bool,
+}
 
 impl<K> Default for Lists<K> {
     fn default() -> Self {
@@ -54,36 +79,44 @@ impl<K> Default for Lists<K> {
 }
 
 impl<K: Copy + Eq + Hash> Lists<K> {
-    fn set(&mut self, key: K, id: SubscriberId, wanted: bool) {
-        if wanted {
-            self.0.entry(key).or_default().insert(id);
-        } else if let Some(ids) = self.0.get_mut(&key) {
-            ids.remove(&id);
-            if ids.is_empty() {
+    fn add(&mut self, key: K, id: SubscriberId, outbox: &Arc<Outbox>) {
+        self.0.entry(key).or_default().insert(id, outbox.clone());
+    }
+
+    fn remove(&mut self, key: K, id: SubscriberId) {
+        if let Some(readers) = self.0.get_mut(&key) {
+            readers.remove(&id);
+            if readers.is_empty() {
                 self.0.remove(&key);
             }
         }
     }
 
-    fn of(&self, key: K) -> impl Iterator<Item = SubscriberId> + '_ {
-        self.0.get(&key).into_iter().flatten().copied()
+    fn of(&self, key: K) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.0.get(&key).into_iter().flat_map(BTreeMap::values)
     }
 }
 
 impl Index {
-    fn set(&mut self, id: SubscriberId, interest: &Interest, wanted: bool) {
-        let set_in = |all: &mut BTreeSet<SubscriberId>| if wanted { all.insert(id) } else { all.remove(&id) };
+    fn add(&mut self, id: SubscriberId, interest: &Interest, outbox: &Arc<Outbox>) {
         match interest {
             Interest::Nothing => {}
-            Interest::Products(keys) => keys.iter().for_each(|key| self.products.set(*key, id, wanted)),
-            Interest::Categories(keys) => keys.iter().for_each(|key| self.categories.set(*key, id, wanted)),
-            Interest::EveryProduct => {
-                set_in(&mut self.every_product);
-            }
-            Interest::OrdersOf(user) => self.orders_of.set(*user, id, wanted),
-            Interest::EveryOrder => {
-                set_in(&mut self.every_order);
-            }
+            Interest::Products(keys) => keys.iter().for_each(|key| self.products.add(*key, id, outbox)),
+            Interest::Categories(keys) => keys.iter().for_each(|key| self.categories.add(*key, id, outbox)),
+            Interest::EveryProduct => _ = self.every_product.insert(id, outbox.clone()),
+            Interest::OrdersOf(user) => self.orders_of.add(*user, id, outbox),
+            Interest::EveryOrder => _ = self.every_order.insert(id, outbox.clone()),
+        }
+    }
+
+    fn remove(&mut self, id: SubscriberId, interest: &Interest) {
+        match interest {
+            Interest::Nothing => {}
+            Interest::Products(keys) => keys.iter().for_each(|key| self.products.remove(*key, id)),
+            Interest::Categories(keys) => keys.iter().for_each(|key| self.categories.remove(*key, id)),
+            Interest::EveryProduct => _ = self.every_product.remove(&id),
+            Interest::OrdersOf(user) => self.orders_of.remove(*user, id),
+            Interest::EveryOrder => _ = self.every_order.remove(&id),
         }
     }
 
@@ -91,55 +124,90 @@ impl Index {
         &self,
         product: ProductId,
         category: Option<CategoryId>,
-    ) -> impl Iterator<Item = SubscriberId> + '_ {
+    ) -> impl Iterator<Item = &Arc<Outbox>> {
         let by_category = category.into_iter().flat_map(|category| self.categories.of(category));
-        self.products.of(product).chain(by_category).chain(self.every_product.iter().copied())
+        self.products.of(product).chain(by_category).chain(self.every_product.values())
     }
 
-    fn of_order(&self, user: UserId) -> impl Iterator<Item = SubscriberId> + '_ {
-        self.orders_of.of(user).chain(self.every_order.iter().copied())
+    fn of_order(&self, user: UserId) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.orders_of.of(user).chain(self.every_order.values())
+    }
+}
+
+impl Rounds {
+    /// Puts a frame, written once and only if somebody wants it, into outboxes.
+    fn put<'a>(
+        &mut self,
+        event: &Event,
+        product: Option<ProductId>,
+        outboxes: impl Iterator<Item = &'a Arc<Outbox>>,
+    ) {
+        let mut outboxes = outboxes.peekable();
+        if outboxes.peek().is_none() {
+            return;
+        }
+        let Some(text) = frame::event(event) else { return };
+        let frame = Arc::new(Frame { seq: event.seq, product, text });
+        self.due.extend(outboxes.filter(|outbox| outbox.put(&frame)).cloned());
+    }
+
+    /// Wakes readers who are due; the next round waits accordingly.
+    fn hold(&mut self, now: Instant) {
+        let readers = self.due.len().min(ROUND_MAX);
+        let pause = PAUSE_PER_READER.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX));
+        self.not_before = Some(now + pause);
+        self.due.drain(..readers).for_each(|outbox| outbox.wake());
+    }
+
+    /// How long the next round has to wait; `None` when there is nobody to wake, or it is planned.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        if self.due.is_empty() || self.is_planned {
+            return None;
+        }
+        Some(self.not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now)))
     }
 }
 
 impl FeedActor {
-    /// Writes an event's frame once, and only if somebody wants it.
-    fn deliver(&self, event: &Event, categories: &HashMap<ProductId, CategoryId>) {
-        let outbox_of = |id| self.subscribers.get(&id).map(|subscriber| &subscriber.outbox);
-        let mut written: Option<ByteString> = None;
-        let mut text = || written.get_or_insert_with(|| frame::event(event).unwrap_or_default()).clone();
+    fn deliver(&mut self, event: &Event, categories: &HashMap<ProductId, CategoryId>) {
         match &event.kind {
             EventKind::Stock { product, .. } | EventKind::Removed { product } => {
                 let category = categories.get(product).copied();
-                for outbox in self.index.of_product(*product, category).filter_map(outbox_of) {
-                    outbox.put_stock(event.seq, *product, text());
-                }
+                self.stock_rounds.put(event, Some(*product), self.index.of_product(*product, category));
             }
-            EventKind::Order { user, .. } => {
-                for outbox in self.index.of_order(*user).filter_map(outbox_of) {
-                    outbox.put_order(event.seq, text());
-                }
-            }
+            EventKind::Order { user, .. } => self.order_rounds.put(event, None, self.index.of_order(*user)),
             EventKind::Session { session, .. } => {
-                self.sessions.of(*session).filter_map(outbox_of).for_each(|o| o.end(Ending::SignedOut));
+                self.sessions.of(*session).for_each(|outbox| outbox.end(Ending::SignedOut));
             }
             EventKind::User { user } => {
-                self.users.of(*user).filter_map(outbox_of).for_each(|o| o.end(Ending::SignedOut));
+                self.users.of(*user).for_each(|outbox| outbox.end(Ending::SignedOut));
             }
             EventKind::Product { .. } | EventKind::Category { .. } => {}
         }
     }
 
-    fn set_principal(&mut self, id: SubscriberId, principal: Option<Principal>, wanted: bool) {
-        if let Some(Principal { user, session, .. }) = principal {
-            self.sessions.set(session, id, wanted);
-            self.users.set(user, id, wanted);
+    /// Wakes readers now, or as soon as their turn comes.
+    fn hold_round(&mut self, which: fn(&mut Self) -> &mut Rounds, ctx: &mut Context<Self>) {
+        let (rounds, now) = (which(self), Instant::now());
+        if rounds.wait(now) == Some(Duration::ZERO) {
+            rounds.hold(now);
+        }
+        if let Some(wait) = rounds.wait(now) {
+            rounds.is_planned = true;
+            ctx.run_later(wait, move |actor, ctx| {
+                which(actor).is_planned = false;
+                actor.hold_round(which, ctx);
+            });
         }
     }
 
     fn forget(&mut self, id: SubscriberId) {
         if let Some(Subscriber { principal, interest, .. }) = self.subscribers.remove(&id) {
-            self.index.set(id, &interest, false);
-            self.set_principal(id, principal, false);
+            self.index.remove(id, &interest);
+            if let Some(Principal { user, session, .. }) = principal {
+                self.sessions.remove(session, id);
+                self.users.remove(user, id);
+            }
         }
         self.count();
     }
@@ -171,7 +239,10 @@ impl Handler<Join> for FeedActor {
         if let Some(ending) = self.ended {
             outbox.end(ending);
         }
-        self.set_principal(id, principal, true);
+        if let Some(Principal { user, session, .. }) = principal {
+            self.sessions.add(session, id, &outbox);
+            self.users.add(user, id, &outbox);
+        }
         self.subscribers.insert(id, Subscriber { outbox, principal, interest: Interest::Nothing });
         self.count();
     }
@@ -182,8 +253,8 @@ impl Handler<Follow> for FeedActor {
 
     fn handle(&mut self, Follow { id, interest }: Follow, _: &mut Self::Context) {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
-            self.index.set(id, &subscriber.interest, false);
-            self.index.set(id, &interest, true);
+            self.index.remove(id, &subscriber.interest);
+            self.index.add(id, &interest, &subscriber.outbox);
             subscriber.interest = interest;
         }
     }
@@ -200,20 +271,111 @@ impl Handler<Leave> for FeedActor {
 impl Handler<Deliver> for FeedActor {
     type Result = ();
 
-    fn handle(&mut self, Deliver { events, categories }: Deliver, _: &mut Self::Context) {
+    fn handle(&mut self, Deliver { events, categories }: Deliver, ctx: &mut Self::Context) {
         for event in &events {
             self.deliver(event, &categories);
         }
+        self.hold_round(|actor| &mut actor.stock_rounds, ctx);
+        self.hold_round(|actor| &mut actor.order_rounds, ctx);
     }
 }
 
 impl Handler<EndAll> for FeedActor {
     type Result = ();
 
-    fn handle(&mut self, EndAll(ending): EndAll, _: &mut Self::Context) {
-        self.ended = Some(ending);
+    fn handle(&mut self, EndAll { ending, those_to_come }: EndAll, _: &mut Self::Context) {
+        self.ended = those_to_come.then_some(ending);
         for subscriber in self.subscribers.values() {
             subscriber.outbox.end(ending);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+    use crate::types::{Money, Seq, Timestamp};
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn stock(seq: i64) -> Event {
+        let at = Timestamp(time::OffsetDateTime::UNIX_EPOCH);
+        let kind = EventKind::Stock { product: ProductId(1), stock: seq, price: Money::ZERO };
+        Event { seq: Seq(seq), at, kind }
+    }
+
+    #[test]
+    fn a_rush_wakes_each_reader_once_a_round_and_a_single_change_at_once() {
+        let outboxes: Vec<_> = (0..1000).map(|_| Arc::new(Outbox::for_stock(10))).collect();
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(bell.clone());
+        let listen = || {
+            for outbox in &outboxes {
+                while outbox.poll_take(&Context::from_waker(&waker), 10).is_ready() {}
+            }
+        };
+        let (mut rounds, began) = (Rounds::default(), Instant::now());
+        listen();
+        rounds.put(&stock(1), Some(ProductId(1)), outboxes.iter());
+        assert_eq!(rounds.wait(began), Some(Duration::ZERO), "a quiet time has gone before");
+        rounds.hold(began);
+        assert_eq!(bell.0.swap(0, Ordering::Relaxed), 1000);
+        listen();
+        for seq in 2..50 {
+            rounds.put(&stock(seq), Some(ProductId(1)), outboxes.iter());
+        }
+        assert_eq!(rounds.wait(began), Some(PAUSE_PER_READER * 1000));
+        assert_eq!(rounds.wait(began + PAUSE_PER_READER * 1000), Some(Duration::ZERO));
+        rounds.hold(began + PAUSE_PER_READER * 1000);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1000);
+        assert_eq!(rounds.wait(began), None);
+    }
+
+    #[test]
+    fn more_readers_than_one_round_has_room_for_are_woken_in_several() {
+        let outboxes: Vec<_> = (0..2500).map(|_| Arc::new(Outbox::for_stock(10))).collect();
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(bell.clone());
+        for outbox in &outboxes {
+            assert!(outbox.poll_take(&Context::from_waker(&waker), 10).is_pending());
+        }
+        let (mut rounds, mut now) = (Rounds::default(), Instant::now());
+        rounds.put(&stock(1), Some(ProductId(1)), outboxes.iter());
+        let mut woken = Vec::new();
+        while let Some(wait) = rounds.wait(now) {
+            now += wait;
+            rounds.hold(now);
+            woken.push(bell.0.swap(0, Ordering::Relaxed));
+        }
+        assert_eq!(woken, [1000, 1000, 500]);
+    }
+
+    #[test]
+    fn a_reader_of_many_things_stands_under_each_of_them_until_it_leaves() {
+        let (mut index, outbox) = (Index::default(), Arc::new(Outbox::for_stock(10)));
+        let (id, product, category) = (SubscriberId(1), ProductId(7), CategoryId(3));
+        let interests = [
+            Interest::Products(vec![product, ProductId(8)]),
+            Interest::Categories(vec![category]),
+            Interest::EveryProduct,
+        ];
+        for interest in interests {
+            index.add(id, &interest, &outbox);
+            assert_eq!(index.of_product(product, Some(category)).count(), 1, "{interest:?}");
+            assert_eq!(index.of_order(UserId(1)).count(), 0);
+            index.remove(id, &interest);
+            assert_eq!(index.of_product(product, Some(category)).count(), 0, "{interest:?}");
+        }
+        assert!(index.products.0.is_empty() && index.categories.0.is_empty());
     }
 }

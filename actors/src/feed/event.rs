@@ -15,7 +15,8 @@ pub enum EventKind {
         /// Its price after the commit.
         price: Money,
     },
-    /// A product's catalogue row changed, but neither stock nor price. Not on the feeds; caches mind.
+    /// A product's catalogue row changed; or one or more were made, of which one is named. Not on the
+    /// feeds; caches mind.
     Product {
         /// The product.
         product: ProductId,

@@ -63,7 +63,11 @@ pub(super) struct Deliver {
     pub(super) categories: HashMap<ProductId, CategoryId>,
 }
 
-/// Ends every subscription, those to come included.
+/// Ends every subscription.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct EndAll(pub(super) Ending);
+pub(super) struct EndAll {
+    pub(super) ending: Ending,
+    /// Whether later ones end at once, too.
+    pub(super) those_to_come: bool,
+}

@@ -20,21 +20,23 @@ mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 pub use crate::orders::{OrderEvent, OrderStatus};
 pub use event::{Event, EventKind};
 pub use frame::error as error_frame;
 pub use outbox::Ending;
-pub use subscription::{CATEGORIES_MAX, FeedPart, FeedRequest, PRODUCTS_MAX, StockSelection, Subscription};
+pub use subscription::{
+    CATEGORIES_MAX, FeedLine, FeedPart, FeedRequest, PRODUCTS_MAX, StockSelection, Subscription,
+};
 
 use crate::db::{Database, Db, StoreError};
 use crate::types::{Principal, Seq};
 use actor::FeedActor;
-use messages::{EndAll, Join, SubscriberId};
+use messages::{EndAll, SubscriberId};
 use outbox::Outbox;
 use reader::Tail;
 use subscription::{OrderSelection, Selection};
@@ -47,8 +49,13 @@ pub trait Listener: Send + Sync {
     /// `kind` has been committed as number `seq`.
     fn on_event(&self, seq: Seq, kind: &EventKind);
 
-    /// The log has been read up to `seq`, at this moment.
-    fn on_read(&self, _seq: Seq) {}
+    /// The log has been read to its end, which was `_seq`, by a read that began at `_began`: everything
+    /// that was committed before that moment has been told.
+    fn on_read(&self, _seq: Seq, _began: Instant) {}
+
+    /// Events up to `_seq` were removed from the log before this node read them: whatever was known
+    /// by heart may be wrong.
+    fn on_gap(&self, _seq: Seq) {}
 }
 
 /// The listeners of this process, told in order.
@@ -147,9 +154,12 @@ impl Feed {
     ) -> Result<Self, StoreError> {
         let pool = |size| database.dedicated(size).map_err(|_| StoreError::unavailable("feed"));
         let (reader_db, db) = (pool(3)?, pool(SNAPSHOT_CONNECTIONS)?);
-        let (start, _) = store::bounds(&reader_db.client("feed/get_bounds.sql").await?).await?;
+        let client = reader_db.client("feed/get_bounds.sql").await?;
+        let began = Instant::now();
+        let (start, _) = store::bounds(&client).await?;
+        drop(client);
         for listener in listeners.0.iter() {
-            listener.on_read(start);
+            listener.on_read(start, began);
         }
         let arbiter = Arbiter::new();
         let actor = FeedActor::start_in_arbiter(&arbiter.handle(), |_| FeedActor::default());
@@ -202,45 +212,38 @@ impl Feed {
         Some(Seat { _permit: permit })
     }
 
-    /// A feed of stock that answers to `requests`. With `since`, it goes on after that number.
-    pub async fn watch_stock(
-        &self,
-        selection: StockSelection,
-        since: Option<Seq>,
-        requests: mpsc::Receiver<FeedRequest>,
-    ) -> Subscription {
+    /// Sockets that are open on this node.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.hub.sockets_max - self.hub.seats.available_permits()
+    }
+
+    /// A feed of stock. With `since`, it goes on after that number.
+    #[must_use]
+    pub fn watch_stock(&self, selection: StockSelection, since: Option<Seq>) -> Subscription {
         let outbox = Outbox::for_stock(outbox::STOCK_MAX);
-        self.subscribe(Selection::Stock(selection), outbox, None, since, requests).await
+        self.subscribe(Selection::Stock(selection), outbox, None, since)
     }
 
     /// A feed of order events: of one's own, or, for staff, of all. With `since`, it goes on after
-    /// that number. It ends when the session does; a session that ended before this call is the
-    /// caller's to notice, by checking the token once more after it.
-    pub async fn watch_orders(
-        &self,
-        principal: Principal,
-        since: Option<Seq>,
-        requests: mpsc::Receiver<FeedRequest>,
-    ) -> Subscription {
+    /// that number. It ends when the session does, once it has [joined](Subscription::join); a session
+    /// that ended before that is the caller's to notice, by checking the token once more after it.
+    #[must_use]
+    pub fn watch_orders(&self, principal: Principal, since: Option<Seq>) -> Subscription {
         let of = if principal.is_staff { OrderSelection::All } else { OrderSelection::Of(principal.user) };
         let outbox = Outbox::for_orders(outbox::ORDERS_MAX);
-        self.subscribe(Selection::Orders(of), outbox, Some(principal), since, requests).await
+        self.subscribe(Selection::Orders(of), outbox, Some(principal), since)
     }
 
-    async fn subscribe(
+    fn subscribe(
         &self,
         selection: Selection,
         outbox: Outbox,
         principal: Option<Principal>,
         since: Option<Seq>,
-        requests: mpsc::Receiver<FeedRequest>,
     ) -> Subscription {
         let id = SubscriberId(self.hub.next_id.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(outbox);
-        if self.hub.actor.send(Join { id, outbox: outbox.clone(), principal }).await.is_err() {
-            outbox.end(Ending::GoingAway);
-        }
-        Subscription::new(self.hub.clone(), id, outbox, requests, selection, since)
+        Subscription::new(self.hub.clone(), id, outbox, selection, principal, since)
     }
 
     /// Stops the reader, closes every socket with 1001, and waits a little until they are closed.
@@ -249,7 +252,7 @@ impl Feed {
         if hub.stopping.swap(true, Ordering::Relaxed) {
             return;
         }
-        let _ = hub.actor.send(EndAll(Ending::GoingAway)).await;
+        let _ = hub.actor.send(EndAll { ending: Ending::GoingAway, those_to_come: true }).await;
         let seats = u32::try_from(hub.sockets_max).unwrap_or(u32::MAX);
         if tokio::time::timeout(CLOSING_PATIENCE, hub.seats.acquire_many(seats)).await.is_err() {
             let open = hub.sockets_max - hub.seats.available_permits();

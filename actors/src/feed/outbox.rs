@@ -1,25 +1,29 @@
-//! What a socket has yet to be sent.
+//! What a socket has yet to be sent, and what its client has yet to be answered.
 //!
 //! The hub fills an outbox and never waits for it; the socket empties it when it can write. Promises:
 //! its size is bounded; frames leave in the order of their numbers, which only grow; of stock it
 //! keeps the latest per product; of orders it keeps every one, or, where it cannot, says so and ends;
-//! whoever waits for it is woken once, however much arrives.
+//! whoever waits for it is woken once, however much arrives. News wakes nobody by itself: the hub
+//! does, for many at a time.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
 
+use super::subscription::FeedRequest;
 use crate::types::{ProductId, Seq};
 
 /// Products with news that a stock outbox holds; past it, the socket catches up from the log.
-pub(super) const STOCK_MAX: usize = 100_000;
+pub(super) const STOCK_MAX: usize = 10_000;
 /// Order events that an outbox holds; past it, the socket is closed and resumes.
 pub(super) const ORDERS_MAX: usize = 10_000;
+/// Requests of one client that may wait for their turn.
+const REQUESTS_MAX: usize = 16;
 
-/// A frame with its place in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A frame with its place in the log; written once, whoever gets it.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) seq: Seq,
     /// The product that it is about, in a feed of stock.
@@ -44,9 +48,11 @@ pub enum Ending {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// Frames, at least one, oldest first.
-    Frames(Vec<Frame>),
+    Frames(Vec<Arc<Frame>>),
     /// More than it could hold was in it; what came since the last frame is in the log.
     Behind,
+    /// Something that the client asks.
+    Request(FeedRequest),
     /// Nothing more will come.
     End(Ending),
 }
@@ -60,17 +66,20 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct State {
     queue: Queue,
+    requests: VecDeque<FeedRequest>,
     behind: bool,
     ending: Option<Ending>,
     /// Nobody reads it any more; the hub forgets it.
     left: bool,
     waker: Option<Waker>,
+    /// Whether the hub is going to wake the reader.
+    is_due: bool,
 }
 
 #[derive(Debug)]
 enum Queue {
-    Stock { by_seq: BTreeMap<Seq, (ProductId, ByteString)>, newest: HashMap<ProductId, Seq>, max: usize },
-    Orders { frames: VecDeque<Frame>, max: usize },
+    Stock { by_seq: BTreeMap<Seq, Arc<Frame>>, newest: HashMap<ProductId, Seq>, max: usize },
+    Orders { frames: VecDeque<Arc<Frame>>, max: usize },
 }
 
 impl Outbox {
@@ -85,52 +94,58 @@ impl Outbox {
     }
 
     fn new(queue: Queue) -> Self {
-        Self { state: Mutex::new(State { queue, behind: false, ending: None, left: false, waker: None }) }
+        Self {
+            state: Mutex::new(State {
+                queue,
+                requests: VecDeque::new(),
+                behind: false,
+                ending: None,
+                left: false,
+                waker: None,
+                is_due: false,
+            }),
+        }
     }
 
-    /// Adds news of a product, in place of older news of it.
-    pub(super) fn put_stock(&self, seq: Seq, product: ProductId, text: ByteString) {
-        self.change(|state| {
-            let Queue::Stock { by_seq, newest, max } = &mut state.queue else { return false };
-            if state.behind {
-                return false;
+    /// Adds a frame: news of a product in place of older news of it, an order event behind the others.
+    /// Whether its reader is due to be woken.
+    #[must_use]
+    pub(super) fn put(&self, frame: &Arc<Frame>) -> bool {
+        let mut state = self.lock();
+        if state.behind || state.ending.is_some() {
+            return false;
+        }
+        if !state.queue.put(frame) {
+            match state.queue {
+                Queue::Stock { .. } => state.behind = true,
+                Queue::Orders { .. } => state.ending = Some(Ending::Overrun),
             }
-            if let Some(older) = newest.insert(product, seq) {
-                by_seq.remove(&older);
-            }
-            by_seq.insert(seq, (product, text));
-            if by_seq.len() > *max {
-                by_seq.clear();
-                newest.clear();
-                state.behind = true;
-            }
-            true
-        });
+            state.queue.clear();
+        }
+        state.waker.is_some() && !std::mem::replace(&mut state.is_due, true)
     }
 
-    /// Adds an order event.
-    pub(super) fn put_order(&self, seq: Seq, text: ByteString) {
-        self.change(|state| {
-            let Queue::Orders { frames, max } = &mut state.queue else { return false };
-            if state.ending.is_some() {
-                return false;
-            }
-            if frames.len() < *max {
-                frames.push_back(Frame { seq, product: None, text });
-            } else {
-                frames.clear();
-                state.ending = Some(Ending::Overrun);
-            }
-            true
-        });
+    /// Wakes the reader, who is due.
+    pub(super) fn wake(&self) {
+        self.change(|state| state.is_due = false);
     }
 
     /// Nothing more will come, and what is left need not be sent. The first reason given stays.
     pub(super) fn end(&self, ending: Ending) {
+        self.change(|state| _ = state.ending.get_or_insert(ending));
+    }
+
+    /// Adds a request; `false` when too many wait already.
+    #[must_use]
+    pub(super) fn ask(&self, request: FeedRequest) -> bool {
+        let mut is_taken = false;
         self.change(|state| {
-            state.ending.get_or_insert(ending);
-            true
+            is_taken = state.requests.len() < REQUESTS_MAX;
+            if is_taken {
+                state.requests.push_back(request);
+            }
         });
+        is_taken
     }
 
     /// Nobody will read it again.
@@ -143,11 +158,14 @@ impl Outbox {
         self.lock().left
     }
 
-    /// Takes at most `max` frames, or has the caller woken, once, when there is something.
+    /// Takes a request or at most `max` frames, or has the caller woken, once, when there is something.
     pub(super) fn poll_take(&self, cx: &Context<'_>, max: usize) -> Poll<Taken> {
         let mut state = self.lock();
         if let Some(ending) = state.ending {
             return Poll::Ready(Taken::End(ending));
+        }
+        if let Some(request) = state.requests.pop_front() {
+            return Poll::Ready(Taken::Request(request));
         }
         if std::mem::take(&mut state.behind) {
             return Poll::Ready(Taken::Behind);
@@ -167,7 +185,7 @@ impl Outbox {
     }
 
     /// Takes every frame up to `seq`, oldest first.
-    pub(super) fn take_up_to(&self, seq: Seq) -> Vec<Frame> {
+    pub(super) fn take_up_to(&self, seq: Seq) -> Vec<Arc<Frame>> {
         self.lock().queue.take(seq, usize::MAX)
     }
 
@@ -185,20 +203,15 @@ impl Outbox {
     pub(super) fn clear(&self) {
         let mut state = self.lock();
         state.behind = false;
-        match &mut state.queue {
-            Queue::Stock { by_seq, newest, .. } => {
-                by_seq.clear();
-                newest.clear();
-            }
-            Queue::Orders { frames, .. } => frames.clear(),
-        }
+        state.queue.clear();
     }
 
-    /// Changes the state and, where that made news, wakes the reader, outside of the lock.
-    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+    /// Changes the state and wakes the reader, outside of the lock.
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.lock();
-            if change(&mut state) { state.waker.take() } else { None }
+            change(&mut state);
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -212,15 +225,33 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Adds a frame; `false` when there is no room for it.
+    fn put(&mut self, frame: &Arc<Frame>) -> bool {
+        match self {
+            Self::Stock { by_seq, newest, max } => {
+                let Some(product) = frame.product else { return true };
+                if let Some(older) = newest.insert(product, frame.seq) {
+                    by_seq.remove(&older);
+                }
+                by_seq.insert(frame.seq, frame.clone());
+                by_seq.len() <= *max
+            }
+            Self::Orders { frames, max } => {
+                frames.push_back(frame.clone());
+                frames.len() <= *max
+            }
+        }
+    }
+
     /// Takes at most `max` frames, none of them later than `last`.
-    fn take(&mut self, last: Seq, max: usize) -> Vec<Frame> {
+    fn take(&mut self, last: Seq, max: usize) -> Vec<Arc<Frame>> {
         let mut taken = Vec::new();
         match self {
             Self::Stock { by_seq, newest, .. } => {
                 while taken.len() < max && by_seq.first_key_value().is_some_and(|(seq, _)| *seq <= last) {
-                    let Some((seq, (product, text))) = by_seq.pop_first() else { break };
-                    newest.remove(&product);
-                    taken.push(Frame { seq, product: Some(product), text });
+                    let Some((_, frame)) = by_seq.pop_first() else { break };
+                    frame.product.and_then(|product| newest.remove(&product));
+                    taken.push(frame);
                 }
             }
             Self::Orders { frames, .. } => {
@@ -230,11 +261,18 @@ impl Queue {
         }
         taken
     }
+
+    /// Empties it, and gives its memory back.
+    fn clear(&mut self) {
+        match self {
+            Self::Stock { by_seq, newest, .. } => (*by_seq, *newest) = Default::default(),
+            Self::Orders { frames, .. } => *frames = VecDeque::new(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -260,8 +298,13 @@ mod tests {
         }
     }
 
-    fn stock(outbox: &Outbox, seq: i64, product: i64) {
-        outbox.put_stock(Seq(seq), ProductId(product), format!("{seq}").into());
+    fn stock(outbox: &Outbox, seq: i64, product: i64) -> bool {
+        let product = Some(ProductId(product));
+        outbox.put(&Arc::new(Frame { seq: Seq(seq), product, text: "x".into() }))
+    }
+
+    fn order(outbox: &Outbox, seq: i64) -> bool {
+        outbox.put(&Arc::new(Frame { seq: Seq(seq), product: None, text: "x".into() }))
     }
 
     #[test]
@@ -298,25 +341,24 @@ mod tests {
     fn order_events_are_all_kept_in_order_until_there_are_too_many() {
         let (outbox, bell) = (Outbox::for_orders(3), Arc::new(Bell::default()));
         for seq in 1..=3 {
-            outbox.put_order(Seq(seq), "x".into());
+            order(&outbox, seq);
         }
         assert_eq!(seqs(take(&outbox, &bell)), [1, 2, 3]);
         for seq in 4..=7 {
-            outbox.put_order(Seq(seq), "x".into());
+            order(&outbox, seq);
         }
         assert_eq!(take(&outbox, &bell), Poll::Ready(Taken::End(Ending::Overrun)));
     }
 
     #[test]
-    fn a_reader_is_woken_once_until_it_has_looked_again() {
+    fn a_reader_is_due_once_and_woken_by_the_hub_and_at_once_for_an_ending() {
         let (outbox, bell) = (Outbox::for_stock(10), Arc::new(Bell::default()));
-        stock(&outbox, 1, 1);
-        assert_eq!(bell.0.load(Ordering::Relaxed), 0, "nobody waits yet");
+        assert!(!stock(&outbox, 1, 1), "nobody waits yet");
         assert_eq!(seqs(take(&outbox, &bell)), [1]);
         assert!(take(&outbox, &bell).is_pending());
-        for seq in 2..=50 {
-            stock(&outbox, seq, seq);
-        }
+        let due = (2..=50).filter(|seq| stock(&outbox, *seq, *seq)).count();
+        assert_eq!((due, bell.0.load(Ordering::Relaxed)), (1, 0));
+        outbox.wake();
         assert_eq!(bell.0.load(Ordering::Relaxed), 1);
         outbox.clear();
         assert!(take(&outbox, &bell).is_pending());
@@ -324,6 +366,20 @@ mod tests {
         outbox.end(Ending::SignedOut);
         assert_eq!(bell.0.load(Ordering::Relaxed), 2);
         assert_eq!(take(&outbox, &bell), Poll::Ready(Taken::End(Ending::GoingAway)));
+    }
+
+    #[test]
+    fn requests_come_before_frames_and_only_so_many_wait() {
+        let (outbox, bell) = (Outbox::for_stock(10), Arc::new(Bell::default()));
+        assert!(take(&outbox, &bell).is_pending());
+        stock(&outbox, 1, 1);
+        let asked = (0..100).filter(|seq| outbox.ask(FeedRequest::Resume(Seq(*seq)))).count();
+        assert_eq!((asked, bell.0.load(Ordering::Relaxed)), (REQUESTS_MAX, 1));
+        for seq in 0..16 {
+            let request = Taken::Request(FeedRequest::Resume(Seq(seq)));
+            assert_eq!(take(&outbox, &bell), Poll::Ready(request));
+        }
+        assert_eq!(seqs(take(&outbox, &bell)), [1]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use deadpool_postgres::Object;
@@ -16,16 +16,23 @@ use tokio::sync::{Notify, watch};
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::messages::Deliver;
+use super::messages::{Deliver, EndAll};
+use super::outbox::Ending;
 use super::{Event, EventKind, FeedActor, FeedSettings, Listeners, store};
 use crate::db::{Db, StoreError};
 use crate::idempotency;
 use crate::types::Seq;
 
-/// What the reader waits after a wake-up, so that commits in quick succession are read as one page.
-const GATHERING_PAUSE: Duration = Duration::from_millis(2);
+/// What the reader rests between two reads, in times of what the last one took, so that in a rush it
+/// reads larger pages and not more of them; and the bounds of that.
+const REST_PER_READ: u32 = 4;
+const REST_MIN: Duration = Duration::from_millis(2);
+const REST_MAX: Duration = Duration::from_millis(20);
 /// The least time between two hints to other nodes.
 const HINT_INTERVAL: Duration = Duration::from_millis(20);
+/// A reader that comes back after so long looks whether events were removed meanwhile; less than the
+/// shortest time that they are kept.
+const AWAY: Duration = Duration::from_secs(30);
 /// The longest that one read of the log may take before its connection is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause after failures.
@@ -57,11 +64,14 @@ pub(super) struct Tail {
 pub(super) async fn follow(tail: Arc<Tail>, start: Seq, position: watch::Sender<Seq>) {
     let mut last = start;
     let mut failures = 0;
+    let mut read_at = Instant::now();
     loop {
-        match read_page(&tail, last).await {
+        let began = Instant::now();
+        match read_page(&tail, last, read_at.elapsed() > AWAY).await {
             Ok((next, is_full)) => {
                 failures = 0;
                 last = next;
+                read_at = began;
                 position.send_if_modified(|seq| std::mem::replace(seq, next) != next);
                 if is_full {
                     continue;
@@ -74,29 +84,34 @@ pub(super) async fn follow(tail: Arc<Tail>, start: Seq, position: watch::Sender<
                 continue;
             }
         }
+        // After a quiet time, the first hint is followed at once.
+        tokio::time::sleep(began.elapsed().saturating_mul(REST_PER_READ).clamp(REST_MIN, REST_MAX)).await;
         tokio::select! {
-            () = tail.look.notified() => tokio::time::sleep(GATHERING_PAUSE).await,
+            () = tail.look.notified() => {}
             () = tokio::time::sleep(tail.settings.poll_interval) => {}
         }
     }
 }
 
 /// Reads one page and has everybody told of it: the listeners, then the sockets.
-async fn read_page(tail: &Tail, last: Seq) -> Result<(Seq, bool), StoreError> {
+async fn read_page(tail: &Tail, last: Seq, was_away: bool) -> Result<(Seq, bool), StoreError> {
     const NAME: &str = "feed/read_events.sql";
     let client = tail.db.client(NAME).await?;
+    let began = Instant::now();
     let work = async {
+        let oldest = if was_away { Some(store::bounds(&client).await?.1) } else { None };
         let page = store::read(&client, last).await?;
+        let gap = oldest.max(page.first).map(|oldest| Seq(oldest.0 - 1)).filter(|gap| *gap > last);
         // After the page, so that a category's follower who is too late for this is in time for its
         // own snapshot to show the page.
         let categories = match tail.category_followers.load(Ordering::SeqCst) {
             0 => HashMap::new(),
             _ => store::categories_of(&client, &products_of(&page.events)).await?,
         };
-        Ok((page, categories))
+        Ok((page, categories, gap))
     };
     let result = tokio::time::timeout(READ_TIMEOUT, work).await;
-    let (page, categories) = match result.unwrap_or_else(|_| Err(StoreError::timed_out(NAME))) {
+    let (page, categories, gap) = match result.unwrap_or_else(|_| Err(StoreError::timed_out(NAME))) {
         Ok(read) => read,
         Err(error) => {
             // Whatever is wrong with this connection must not meet the next read.
@@ -105,12 +120,17 @@ async fn read_page(tail: &Tail, last: Seq) -> Result<(Seq, bool), StoreError> {
         }
     };
     drop(client);
-    let next = page.last.unwrap_or(last);
+    let next = page.last.or(gap).unwrap_or(last);
+    if gap.is_some() {
+        report_gap(tail, next).await;
+    }
     for listener in tail.listeners.0.iter() {
         for event in &page.events {
             listener.on_event(event.seq, &event.kind);
         }
-        listener.on_read(next);
+        if !page.is_full {
+            listener.on_read(next, began);
+        }
     }
     if page.last.is_some() {
         metrics::gauge!("emporium_feed_position").set(next.0 as f64);
@@ -120,6 +140,14 @@ async fn read_page(tail: &Tail, last: Seq) -> Result<(Seq, bool), StoreError> {
         let _ = tail.hub.send(Deliver { events: page.events, categories }).await;
     }
     Ok((next, page.is_full))
+}
+
+/// This node was away from the database for longer than events are kept. Sockets cannot be told what
+/// happened meanwhile; when they come again, a resume starts afresh.
+async fn report_gap(tail: &Tail, seq: Seq) {
+    tracing::error!("events were removed before this node had read them; feeds and caches start afresh");
+    tail.listeners.0.iter().for_each(|listener| listener.on_gap(seq));
+    let _ = tail.hub.send(EndAll { ending: Ending::Unavailable, those_to_come: false }).await;
 }
 
 fn products_of(events: &[Event]) -> Vec<i64> {

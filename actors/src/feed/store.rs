@@ -14,6 +14,7 @@ use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, SessionId, Timest
 queries! {
     APPEND_EVENTS = "feed/append_events.sql";
     GET_BOUNDS = "feed/get_bounds.sql";
+    HAS_MORE_ORDERS = "feed/has_more_orders.sql";
     LIST_CATEGORIES_BY_PRODUCT = "feed/list_categories_by_product.sql";
     LIST_ORDER_EVENTS = "feed/list_order_events.sql";
     LIST_ORDER_EVENTS_BY_USER = "feed/list_order_events_by_user.sql";
@@ -26,12 +27,16 @@ queries! {
     NOTIFY_READERS = "feed/notify_readers.sql";
     PRUNE_EVENTS = "feed/prune_events.sql";
     READ_EVENTS = "feed/read_events.sql";
+    SCAN_ORDER_EVENTS_BY_USER = "feed/scan_order_events_by_user.sql";
 }
 
 /// Rows of a page of the log, of a resume, or of a snapshot; a page with fewer is the last.
 pub(super) const PAGE_ROWS: usize = 1000;
 /// How much of the log one statement of a resume looks through; see `list_order_events.sql`.
 const STRETCH: i64 = 50_000;
+/// A user with more orders than these has some in most stretches of the log; of others, the orders are
+/// looked up one by one.
+const FEW_ORDERS: i64 = 2_000;
 /// Events that one pruning statement removes.
 const PRUNE_ROWS: u64 = 10_000;
 
@@ -98,7 +103,8 @@ pub(crate) async fn append(client: &impl GenericClient, kinds: &[EventKind]) -> 
 pub(super) struct LogPage {
     /// Those of kinds that this binary knows; a newer node may write others.
     pub(super) events: Vec<Event>,
-    /// The number of the last row, known or not; `None` when there was none.
+    /// The numbers of the first and the last row, known or not; `None` when there was none.
+    pub(super) first: Option<Seq>,
     pub(super) last: Option<Seq>,
     /// How long ago the transaction of the last row began.
     pub(super) delay: Duration,
@@ -111,6 +117,7 @@ pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogP
     let rows = READ_EVENTS.rows(client, &[&after.0, &(PAGE_ROWS as i64)]).await?;
     Ok(LogPage {
         events: rows.iter().filter_map(event_of).collect(),
+        first: rows.first().map(|row| Seq(row.get(0))),
         last: rows.last().map(|row| Seq(row.get(0))),
         delay: rows.last().map_or(Duration::ZERO, |row| {
             Duration::from_micros(u64::try_from(row.get::<_, i64>(10)).unwrap_or_default())
@@ -120,7 +127,7 @@ pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogP
 }
 
 /// The number of the last event, and of the oldest one kept.
-pub(super) async fn bounds(client: &impl GenericClient) -> Result<(Seq, Seq), StoreError> {
+pub(crate) async fn bounds(client: &impl GenericClient) -> Result<(Seq, Seq), StoreError> {
     let row = GET_BOUNDS.opt(client, &[]).await?;
     Ok(row.map_or((Seq(0), Seq(1)), |row| (Seq(row.get(0)), Seq(row.get(1)))))
 }
@@ -139,13 +146,18 @@ pub(super) async fn order_events(
     user: Option<UserId>,
 ) -> Result<Missed, StoreError> {
     let limit = PAGE_ROWS as i64;
-    let rows = match user {
-        None => LIST_ORDER_EVENTS.rows(client, &[&after.0, &through.0, &limit]).await?,
-        Some(user) => {
-            LIST_ORDER_EVENTS_BY_USER.rows(client, &[&after.0, &through.0, &limit, &user.0]).await?
-        }
+    let stretch = through.min(Seq(after.0.saturating_add(STRETCH)));
+    let Some(user) = user else {
+        let rows = LIST_ORDER_EVENTS.rows(client, &[&after.0, &through.0, &limit]).await?;
+        return Ok(missed(&rows, stretch));
     };
-    Ok(missed(&rows, through.min(Seq(after.0.saturating_add(STRETCH)))))
+    let has_more = HAS_MORE_ORDERS.opt(client, &[&user.0, &FEW_ORDERS]).await?;
+    let (statement, searched) = match has_more.is_some_and(|row| row.get(0)) {
+        true => (&SCAN_ORDER_EVENTS_BY_USER, stretch),
+        false => (&LIST_ORDER_EVENTS_BY_USER, through),
+    };
+    let rows = statement.rows(client, &[&after.0, &through.0, &limit, &user.0]).await?;
+    Ok(missed(&rows, searched))
 }
 
 /// Whose stock.

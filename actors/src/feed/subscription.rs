@@ -23,24 +23,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use tokio::sync::mpsc;
 
-use super::messages::{Follow, Interest, Leave, SubscriberId};
+use super::messages::{Follow, Interest, Join, Leave, SubscriberId};
 use super::outbox::{Ending, Frame, Outbox, Taken};
 use super::store::{self, Missed, PAGE_ROWS, StockOf};
 use super::{Hub, frame};
 use crate::db::StoreError;
-use crate::types::{CategoryId, ProductId, Seq, UserId};
+use crate::types::{CategoryId, Principal, ProductId, Seq, UserId};
 
 /// The most products that a socket may name.
 pub const PRODUCTS_MAX: usize = 1000;
 /// The most categories that a socket may name.
 pub const CATEGORIES_MAX: usize = 100;
 
-/// Frames handed out at a time.
-const FRAMES_MAX: usize = 256;
+/// Frames handed out at a time; the server keeps room for as many, so they cost memory per socket.
+const FRAMES_MAX: usize = 64;
 /// A feed of stock whose client missed more events than this starts afresh: cheaper for everybody.
-const STOCK_RESUME_MAX: i64 = 5_000_000;
+const STOCK_RESUME_MAX: i64 = 1_000_000;
 /// The longest wait for this node to have read what a snapshot already shows.
 const READER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -88,13 +87,36 @@ pub enum FeedPart {
     End(Ending),
 }
 
+/// What a socket knows of its subscription while that waits for the next frames. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FeedLine(Arc<Outbox>);
+
+impl FeedLine {
+    /// Passes a request on; `false` when too many wait for their turn already.
+    #[must_use]
+    pub fn ask(&self, request: FeedRequest) -> bool {
+        self.0.ask(request)
+    }
+
+    /// Why the feed has ended, if it has. What it ended with may not have been sent yet.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.0.ending()
+    }
+}
+
 /// One socket's feed; see the module. Dropping it leaves the hub.
+///
+/// Everything but waiting for the next frames happens in futures of their own (`Box::pin`), so that
+/// the many sockets that wait need no room for it.
 pub struct Subscription {
     hub: Arc<Hub>,
     id: SubscriberId,
     outbox: Arc<Outbox>,
-    requests: mpsc::Receiver<FeedRequest>,
     selection: Selection,
+    /// Whose it is, where that matters.
+    principal: Option<Principal>,
+    has_joined: bool,
     phase: Phase,
     /// Everything at or before this has been sent or superseded.
     delivered: Seq,
@@ -120,9 +142,9 @@ impl Subscription {
     pub(super) fn new(
         hub: Arc<Hub>,
         id: SubscriberId,
-        outbox: Arc<Outbox>,
-        requests: mpsc::Receiver<FeedRequest>,
+        outbox: Outbox,
         selection: Selection,
+        principal: Option<Principal>,
         since: Option<Seq>,
     ) -> Self {
         if matches!(selection, Selection::Stock(StockSelection::Categories(_))) {
@@ -131,13 +153,32 @@ impl Subscription {
         Self {
             hub,
             id,
-            outbox,
-            requests,
+            outbox: Arc::new(outbox),
             selection,
+            principal,
+            has_joined: false,
             phase: Phase::Opening { since },
             delivered: Seq(0),
             opened_at: Seq(0),
             shown: Vec::new(),
+        }
+    }
+
+    /// For whoever has to reach it while it waits.
+    #[must_use]
+    pub fn line(&self) -> FeedLine {
+        FeedLine(self.outbox.clone())
+    }
+
+    /// Makes it known, so that the end of its session reaches it. Done by itself before the first
+    /// frames, if not before.
+    pub async fn join(&mut self) {
+        if std::mem::replace(&mut self.has_joined, true) {
+            return;
+        }
+        let join = Join { id: self.id, outbox: self.outbox.clone(), principal: self.principal };
+        if self.hub.actor.send(join).await.is_err() {
+            self.outbox.end(Ending::GoingAway);
         }
     }
 
@@ -147,7 +188,11 @@ impl Subscription {
             if let Some(ending) = self.outbox.ending() {
                 return FeedPart::End(ending);
             }
-            match self.step().await {
+            let step = match self.phase {
+                Phase::Live => self.live().await,
+                _ => Box::pin(self.read()).await,
+            };
+            match step {
                 Ok(FeedPart::Frames(frames)) if frames.is_empty() => {}
                 Ok(part) => return part,
                 Err(error) => {
@@ -158,13 +203,15 @@ impl Subscription {
         }
     }
 
-    async fn step(&mut self) -> Result<FeedPart, StoreError> {
+    /// What comes before it is live.
+    async fn read(&mut self) -> Result<FeedPart, StoreError> {
+        self.join().await;
         match self.phase {
             Phase::Opening { since: None } => self.open(vec![], true).await,
             Phase::Opening { since: Some(since) } => self.reopen(since, true).await,
             Phase::CatchingUp { through, is_followed } => self.catch_up(through, is_followed).await,
             Phase::Showing { after } => self.show_on(after).await,
-            Phase::Live => self.live().await,
+            Phase::Live => Ok(FeedPart::Frames(vec![])),
         }
     }
 
@@ -269,27 +316,24 @@ impl Subscription {
     }
 
     async fn live(&mut self) -> Result<FeedPart, StoreError> {
-        let outbox = &self.outbox;
-        tokio::select! {
-            Some(request) = self.requests.recv() => self.answer(request).await,
-            taken = poll_fn(|cx| outbox.poll_take(cx, FRAMES_MAX)) => match taken {
-                Taken::Frames(frames) => Ok(FeedPart::Frames(self.send(frames))),
-                Taken::Behind => self.restart(self.delivered, false).await,
-                Taken::End(ending) => Ok(FeedPart::End(ending)),
-            },
+        match poll_fn(|cx| self.outbox.poll_take(cx, FRAMES_MAX)).await {
+            Taken::Frames(frames) => Ok(FeedPart::Frames(self.send(&frames))),
+            Taken::Request(request) => Box::pin(self.answer(request)).await,
+            Taken::Behind => Box::pin(self.restart(self.delivered, false)).await,
+            Taken::End(ending) => Ok(FeedPart::End(ending)),
         }
     }
 
     /// Leaves out what the snapshot, or a page of the log, has shown already.
-    fn send(&mut self, frames: Vec<Frame>) -> Vec<ByteString> {
+    fn send(&mut self, frames: &[Arc<Frame>]) -> Vec<ByteString> {
         let mut texts = Vec::with_capacity(frames.len());
         for frame in frames {
             if frame.seq <= self.delivered {
                 continue;
             }
             self.delivered = frame.seq;
-            if !self.is_shown(&frame) {
-                texts.push(frame.text);
+            if !self.is_shown(frame) {
+                texts.push(frame.text.clone());
             }
         }
         if self.shown.last().is_some_and(|(_, seq)| *seq < self.delivered) {
@@ -334,7 +378,7 @@ impl Subscription {
         self.hub.wait_for(seq, READER_PATIENCE).await?;
         let mut under_way = self.outbox.take_up_to(seq);
         under_way.retain(|frame| frame.product.is_none_or(|product| !new.contains(&product)));
-        let mut frames = self.send(under_way);
+        let mut frames = self.send(&under_way);
         self.delivered = self.delivered.max(seq);
         frames.push(frame::subscribed(seq, self.products()));
         frames.push(frame::snapshot(seq, &shelves));

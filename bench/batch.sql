@@ -1,0 +1,35 @@
+-- One batch as the shop writes it, by one lane: :orders orders of a product that is this lane's alone,
+-- so that lanes meet nowhere but at the numbers of events. It is the database's part of a checkout, in
+-- the same two round trips. With :locked, numbers are drawn as the shop draws them, under the
+-- counter's lock and last before COMMIT; without, from a sequence, in no order that a reader could use.
+-- Runs on the shop's own schema.
+\set product :client_id + 1
+\set user random(1, 64)
+\startpipeline
+BEGIN;
+SELECT quantity FROM stock WHERE product_id = :product FOR NO KEY UPDATE;
+\endpipeline
+\startpipeline
+UPDATE stock SET quantity = quantity - :orders, version = version + 1 WHERE product_id = :product;
+WITH placed AS (
+    INSERT INTO orders (id, user_id, status, total_cents, created_at, updated_at, expires_at)
+    SELECT nextval('orders_id_seq'), :user, 'pending', 100, now(), now(), now() + interval '15 minutes'
+    FROM generate_series(1, :orders)
+    RETURNING id
+)
+INSERT INTO order_items (order_id, line_no, product_id, name, quantity, price_cents)
+SELECT id, 0, :product, 'Load test', 1, 100 FROM placed;
+\if :locked
+WITH numbers AS (
+    UPDATE event_counter SET last_seq = last_seq + :orders + 1 RETURNING last_seq
+)
+INSERT INTO events (seq, at, kind, subject, user_id, event, status, total_cents)
+SELECT last_seq - n, now(), 'order', currval('orders_id_seq') - n, :user, 'placed', 'pending', 100
+FROM numbers, generate_series(0, :orders) n;
+\else
+INSERT INTO events (seq, at, kind, subject, user_id, event, status, total_cents)
+SELECT nextval('event_numbers'), now(), 'order', currval('orders_id_seq') - n, :user, 'placed', 'pending', 100
+FROM generate_series(0, :orders) n;
+\endif
+COMMIT;
+\endpipeline
