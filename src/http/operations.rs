@@ -1,4 +1,4 @@
-//! For whoever runs the shop: health, metrics, the audit, and the front page.
+//! For whoever runs the shop: health, metrics, the nodes, and the audit.
 
 use std::sync::atomic::Ordering;
 
@@ -16,15 +16,11 @@ use super::resource::Resource;
 use super::respond::{self, Answer};
 
 pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
-    Resource::new("Emporium", "/").get(front).mount(cfg);
     Resource::new("Liveness", "/health/live/").ignoring_authorization().unlimited().get(live).mount(cfg);
     Resource::new("Readiness", "/health/ready/").ignoring_authorization().unlimited().get(ready).mount(cfg);
+    Resource::new("Nodes", "/api/nodes/").get(nodes).mount(cfg);
     Resource::new("Audit", "/api/audit/").get(audit).mount(cfg);
     cfg.service(web::resource("/metrics/").route(web::get().to(metrics)));
-}
-
-async fn front() -> Answer {
-    Ok(respond::ok(&json!({ "message": "Welcome to Emporium. The API is under /api/." })))
 }
 
 /// The process answers, and its actors take messages; otherwise it is to be restarted.
@@ -49,6 +45,12 @@ async fn ready(state: web::Data<AppState>) -> Answer {
         Ok(false) => not_ready("The database is not migrated."),
         Err(_) => not_ready("The database does not answer."),
     }
+}
+
+/// How each node fares, as this one knows it; from memory, so it may be asked often.
+async fn nodes(req: HttpRequest, state: web::Data<AppState>) -> Answer {
+    auth::staff(&req)?;
+    Ok(respond::ok(&state.shop.nodes.list()))
 }
 
 async fn audit(req: HttpRequest, state: web::Data<AppState>) -> Answer {
