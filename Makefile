@@ -23,7 +23,7 @@ run: ## open the shop
 	target/release/emporium serve --first-run $(DEMO)
 
 test: ## run every test
-	scripts/install-missing.sh postgres redis nextest
+	scripts/install-missing.sh postgres redis browser websockets nextest
 	tests/with-services.sh $(CARGO) nextest run --workspace --locked
 	$(CARGO) test --doc --workspace --locked
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is named and missing: any of postgres, redis, nextest, deny.
+# Installs what is named and missing: any of postgres, redis, browser, websockets, nextest, deny.
+# `browser` is Chromium with its driver, `websockets` the library of the example in Python.
 #
 # System packages come from apt, as root or through sudo; where neither is possible, the script says
 # what to install and fails. No service is started: the shop and its tests run servers of their own.
@@ -16,6 +17,19 @@ have_postgres() {
 }
 
 have_redis() { command -v redis-server >/dev/null; }
+
+have_browser() {
+    command -v chromedriver >/dev/null || return 1
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
+
+have_websockets() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        "$python" -c 'import websockets' 2>/dev/null && return 0
+    done
+    return 1
+}
 
 # Runs a command as root, or fails.
 as_root() {
@@ -72,10 +86,12 @@ for name in "$@"; do
     case $name in
         postgres) have_postgres || packages+=(postgresql) ;;
         redis) have_redis || packages+=(redis-server) ;;
+        browser) have_browser || packages+=(chromium chromium-driver) ;;
+        websockets) have_websockets || packages+=(python3-websockets) ;;
         nextest) cargo nextest --version >/dev/null 2>&1 || tools+=(cargo-nextest) ;;
         deny) cargo deny --version >/dev/null 2>&1 || tools+=(cargo-deny) ;;
         *)
-            say "usage: $0 [postgres] [redis] [nextest] [deny]"
+            say "usage: $0 [postgres] [redis] [browser] [websockets] [nextest] [deny]"
             exit 2
             ;;
     esac

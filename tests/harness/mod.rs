@@ -3,12 +3,16 @@
 //! Promises: no test sees another's data; two nodes on one database are two applications, each with
 //! its own threads, pools and caches; database and files are gone when the test ends.
 
+mod browser;
 mod database;
 mod process;
 mod proxy;
+mod redis;
 mod smtp;
 mod socket;
 mod users;
+mod valve;
+mod wire;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -24,15 +28,18 @@ use emporium_actors::db::Database;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+pub(crate) use browser::Browser;
 pub(crate) use database::TestDatabase;
-pub(crate) use process::{Process, create_admin, steady_port};
+pub(crate) use process::{Process, create_admin, program, python, steady_port};
 pub(crate) use proxy::Cut;
+pub(crate) use redis::OwnRedis;
 pub(crate) use smtp::{Delivery, MailServer};
-pub(crate) use socket::{Next, Socket};
+pub(crate) use socket::{DeafSocket, Next, Socket};
 pub(crate) use users::{PASSWORD, User};
+pub(crate) use wire::Wire;
 
 /// What every test's tokens are signed with.
-const JWT_SECRET: &str = "a secret for tests alone, long enough to sign with";
+pub(crate) const JWT_SECRET: &str = "a secret for tests alone, long enough to sign with";
 
 /// A shop with a database of its own, and the first node on it.
 pub(crate) struct TestApp {

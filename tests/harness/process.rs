@@ -52,6 +52,22 @@ impl Process {
         Client::new(self.target.clone())
     }
 
+    /// The most memory that it has had resident so far.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id().expect("a running program"));
+        let status = std::fs::read_to_string(path).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Asks it to end in order (SIGTERM), and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.child.id().expect("a running program").to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
+        assert!(asked.success());
+        self.child.wait().await.expect("the program ends");
+    }
+
     /// Ends it at once, without a chance to tidy up (SIGKILL), and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("the program is killed");
@@ -66,7 +82,8 @@ pub(crate) async fn create_admin(database: &TestDatabase, folder: &Folder) {
     assert!(program.output().await.expect("the program runs").status.success());
 }
 
-fn program(command: &str, variables: &[(String, String)]) -> Command {
+/// A command of the program with these variables and no others.
+pub(crate) fn program(command: &str, variables: &[(String, String)]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_emporium"));
     program
         .arg(command)
@@ -77,6 +94,19 @@ fn program(command: &str, variables: &[(String, String)]) -> Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     program
+}
+
+/// A Python on which these statements succeed.
+pub(crate) fn python(statements: &str) -> &'static str {
+    ["python3", "/usr/bin/python3"]
+        .into_iter()
+        .find(|python| {
+            let mut check = std::process::Command::new(python);
+            check.args(["-c", statements]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        })
+        .unwrap_or_else(|| {
+            panic!("no Python for {statements:?}; scripts/install-missing.sh knows what is missing")
+        })
 }
 
 /// A port that nobody listens on, below those that the system picks for outgoing connections, so
