@@ -4,6 +4,7 @@ use emporium_actors::StartError;
 use emporium_actors::accounts::AccountError;
 use emporium_actors::catalog::CatalogError;
 use emporium_actors::db::{ConnectError, MigrateError, StoreError};
+use emporium_actors::import::ImportError;
 
 use crate::application::BindError;
 use crate::embedded::EmbeddedError;
@@ -40,12 +41,12 @@ pub(super) enum CliError {
     Read { path: String, source: std::io::Error },
     #[error("cannot write: {0}")]
     Write(std::io::Error),
-    #[error("{path} was not imported, nothing has changed:\n{findings}")]
-    Rows { path: String, findings: String },
-    #[error(
-        "the import broke off after {done} of {rows} rows: {source}\nThe rows done stay; the same import again does the rest"
-    )]
-    Import { done: usize, rows: usize, source: CatalogError },
+    #[error("{path} was not imported, nothing has changed:\n{reason}")]
+    Unusable { path: String, reason: String },
+    #[error("{}{}", .0, again(.0))]
+    Import(ImportError),
+    #[error("the catalogue that the demo grows from cannot be read: {0}")]
+    Demo(csv::Error),
     #[error("{0}")]
     Catalog(#[from] CatalogError),
     #[error("{}", refusals(.0))]
@@ -74,6 +75,14 @@ fn in_use(error: &BindError) -> &'static str {
             "\nPorts below 1024 are for root; choose another one, such as PORT=8000"
         }
         _ => "\nHOST and PORT say where to listen",
+    }
+}
+
+fn again(error: &ImportError) -> &'static str {
+    match error {
+        ImportError::UnderWay => "\nWait until it has ended",
+        ImportError::IdReused => "\nNothing has changed; give the import an --id of its own",
+        _ => "\nWhat was done stays done; the same import again does the rest",
     }
 }
 

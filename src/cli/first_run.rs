@@ -4,9 +4,12 @@ use std::path::Path;
 
 use emporium_actors::Shop;
 use emporium_actors::catalog::ProductQuery;
+use emporium_actors::import::{ImportId, ImportRequest};
 use emporium_actors::types::PageRequest;
 
-use super::{CliError, import, password, terminal};
+use super::import::{self, Source};
+use super::{CliError, password};
+use crate::settings::Settings;
 
 const USERNAME: &str = "admin";
 const EMAIL: &str = "admin@localhost";
@@ -19,12 +22,19 @@ pub(super) struct NewAdmin {
 }
 
 /// Imports `file` where there are no products yet, and makes a staff account where there is none.
-pub(super) async fn prepare(shop: &Shop, file: &Path) -> Result<Option<NewAdmin>, CliError> {
+pub(super) async fn prepare(
+    shop: &Shop,
+    file: &Path,
+    settings: &Settings,
+) -> Result<Option<NewAdmin>, CliError> {
     let page = PageRequest { after: None, size: 1 };
     if shop.catalog.list_products(&ProductQuery::default(), &page).await?.items.is_empty() {
-        let rows = import::read(file).await?;
-        let report = import::write(shop, rows).await?;
-        terminal::line(&format_args!("Imported {}", import::summary(&report)));
+        let source = Source::open(file, None)?;
+        let (name, request) =
+            (source.name.clone(), ImportRequest { id: ImportId::Fresh, by: None, is_dry_run: false });
+        let outcome = import::bring_in(shop, source, request, settings.http.import_bytes_max).await?;
+        // Rows that were refused are named, and no reason not to open.
+        import::tell(&name, &outcome, false);
     }
     if shop.accounts.has_staff().await? {
         return Ok(None);

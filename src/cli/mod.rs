@@ -9,13 +9,14 @@
 mod audit;
 mod connection;
 mod create_admin;
+mod demo;
 mod error;
+mod export;
 mod first_run;
 mod import;
 mod logging;
 mod migrate;
 mod password;
-mod product_csv;
 mod serve;
 mod terminal;
 
@@ -62,6 +63,8 @@ enum Command {
     Migrate(migrate::Args),
     CreateAdmin(create_admin::Args),
     Import(import::Args),
+    Export(export::Args),
+    Demo(demo::Args),
     Audit(audit::Args),
     Loadtest(Box<LoadtestArgs>),
 }
@@ -89,6 +92,8 @@ fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             Command::Migrate(args) => migrate::run(&args, &settings).await,
             Command::CreateAdmin(args) => create_admin::run(&args, &settings).await,
             Command::Import(args) => import::run(&args, &settings).await,
+            Command::Export(args) => export::run(&args, &settings).await,
+            Command::Demo(args) => demo::run(&args, &settings).await,
             Command::Audit(args) => audit::run(&args, &settings).await,
             Command::Loadtest(_) => Ok(ExitCode::SUCCESS),
         }

@@ -17,6 +17,9 @@ use crate::settings::Settings;
 
 /// How often the private Postgres is looked after.
 const REVIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Files that the process has open besides its clients' connections, at most: connections to
+/// databases and mail servers, logs, libraries.
+const OTHER_FILES_MAX: u64 = 512;
 
 /// Open the shop: REST and live feeds over WebSocket
 ///
@@ -24,7 +27,7 @@ const REVIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// feeds, finishes the requests under way, then stops its private Postgres, if it has one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// For a first look: import this CSV file if the shop has no products, and make an `admin` if it
+    /// For a first look: import this file if the shop has no products, and make an `admin` if it
     /// has no staff
     #[arg(long, value_name = "FILE")]
     first_run: Option<PathBuf>,
@@ -54,7 +57,9 @@ async fn open(
         code = interrupted.wait() => return Ok(code),
     };
     let (shop, new_admin) = prepared;
-    let application = Application::build(settings.http.clone(), shop.clone())?;
+    let mut http = settings.http.clone();
+    http.connections_max = affordable_connections(http.connections_max);
+    let application = Application::build(http, shop.clone())?;
     greet(application.addr(), settings, connection, new_admin.as_ref());
 
     let stopper = application.stopper();
@@ -83,6 +88,28 @@ async fn open(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has the system let this process open as many files as it may, and says how many of `wanted`
+/// connections that is enough for. A server that runs out of files accepts nobody and cannot say so.
+fn affordable_connections(wanted: usize) -> usize {
+    let limit = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => limit,
+        Err(error) => {
+            tracing::warn!(%error, "cannot find out how many files may be open");
+            return wanted;
+        }
+    };
+    let affordable = usize::try_from(limit.saturating_sub(OTHER_FILES_MAX)).unwrap_or(usize::MAX).max(1);
+    if affordable < wanted {
+        tracing::warn!(
+            open_files_max = limit,
+            connections_max = affordable,
+            "the system allows too few open files for http.connections_max = {wanted}; serving fewer \
+             connections. Raise the limit (ulimit -Hn, or LimitNOFILE= of systemd), or ask for fewer"
+        );
+    }
+    wanted.min(affordable)
+}
+
 /// The shop on a migrated database, and what a first run adds to it.
 async fn prepare(
     args: &Args,
@@ -94,7 +121,7 @@ async fn prepare(
     }
     let shop = Shop::start(settings.shop_of_a_node()?, connection.database.clone()).await?;
     let new_admin = match &args.first_run {
-        Some(file) => first_run::prepare(&shop, file).await?,
+        Some(file) => first_run::prepare(&shop, file, settings).await?,
         None => None,
     };
     Ok((shop, new_admin))

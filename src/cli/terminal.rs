@@ -28,14 +28,14 @@ pub(super) fn error(error: &dyn Display) {
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
-    total: usize,
+    total: u64,
     plain_next: std::cell::Cell<Instant>,
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str, total: usize) -> Self {
+    pub(super) fn new(what: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} ({per_sec}, {eta} left)");
             if let Ok(style) = style {
                 bar.set_style(style.progress_chars("=> "));
@@ -45,9 +45,9 @@ impl Progress {
         Self { bar, what, total, plain_next: std::cell::Cell::new(Instant::now() + PLAIN_INTERVAL) }
     }
 
-    pub(super) fn at(&self, done: usize) {
+    pub(super) fn at(&self, done: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_position(done as u64);
+            bar.set_position(done);
         } else if self.plain_next.get() <= Instant::now() {
             self.plain_next.set(Instant::now() + PLAIN_INTERVAL);
             writeln!(std::io::stderr().lock(), "{} {done} of {}", self.what, self.total).ok();

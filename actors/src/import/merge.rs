@@ -1,0 +1,294 @@
+//! From what has been taken in to what the shop says: chunk after chunk, in a task of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::messages::{Counts, MergeRows, Merged};
+use super::row::RowFault;
+use super::staging::Staging;
+use super::store::{self, Known};
+use super::{FAULTS_MAX, ImportError, Shared};
+use crate::catalog::store::tidy_search;
+use crate::db::StoreError;
+use crate::inventory;
+use crate::types::Timestamp;
+
+/// Rows of the first chunk.
+const CHUNK_FIRST: i64 = 500;
+/// The most rows of a chunk, and the fewest that it is cut down to.
+const CHUNK_MAX: i64 = 4000;
+const CHUNK_MIN: i64 = 50;
+/// How long a chunk should take, since others may wait so long for a product that is in it: while the shop
+/// sells, and while it does not.
+const CHUNK_TIME: Duration = Duration::from_millis(40);
+const CHUNK_TIME_QUIET: Duration = Duration::from_millis(100);
+/// How often a chunk is tried while the database is out of reach.
+const ATTEMPTS: u32 = 8;
+/// The wait before a second try; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The most statements that an import spends on rows of others, which died.
+const ABANDONED_ROUNDS: u32 = 20;
+/// How long an import is remembered after it was last touched.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// An import whose content is known, and of which nothing new has been done yet.
+pub struct Import {
+    staging: Staging,
+    id: String,
+    /// What was done of it before; `None` in a dry run.
+    before: Option<Known>,
+    /// The ids of the categories that the rows name, by place.
+    categories: Arc<[i64]>,
+}
+
+/// How far an import has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows to be done, those done before included; 0 until they have been compared with each other.
+    pub rows: i64,
+    /// Rows done.
+    pub done: i64,
+}
+
+/// What an import came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportReport {
+    /// What it is known by.
+    pub id: String,
+    /// What became of its rows, from its beginning, however often it was interrupted.
+    pub counts: Counts,
+    /// When it had been finished before: then nothing was done now.
+    pub finished_before: Option<Timestamp>,
+}
+
+/// What happens while an import merges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportNews {
+    /// A row was refused; told of the first [`FAULTS_MAX`].
+    Fault(RowFault),
+    /// It is so far now.
+    Progress(Progress),
+    /// It has ended, and nothing follows.
+    Ended(Result<ImportReport, ImportError>),
+}
+
+/// An import that merges. It goes on whether anybody listens or not, and ends early, between two chunks,
+/// when this is dropped.
+pub struct Merging {
+    faults: mpsc::Receiver<RowFault>,
+    progress: watch::Receiver<Progress>,
+    outcome: Option<oneshot::Receiver<Result<ImportReport, ImportError>>>,
+}
+
+impl Merging {
+    /// What happens next; how far it has come if nothing does within `interval`.
+    pub async fn next(&mut self, interval: Duration) -> ImportNews {
+        let ended = async {
+            match self.outcome.as_mut() {
+                Some(outcome) => outcome.await.unwrap_or(Err(ImportError::Internal)),
+                None => Err(ImportError::Internal),
+            }
+        };
+        tokio::select! {
+            biased;
+            // Faults are told of before the end is.
+            Some(fault) = self.faults.recv() => ImportNews::Fault(fault),
+            outcome = ended => {
+                self.outcome = None;
+                ImportNews::Ended(outcome)
+            }
+            () = tokio::time::sleep(interval) => ImportNews::Progress(*self.progress.borrow()),
+        }
+    }
+}
+
+/// What is written to the search indexes goes to where searches find it quickly: while the shop is quiet, on
+/// a connection beside the merging one, which would otherwise stop for it every few chunks.
+#[derive(Default)]
+struct Tidying(Option<JoinHandle<()>>);
+
+impl Tidying {
+    fn go_on(&mut self, shared: &Shared) {
+        if self.0.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let readers = shared.readers.clone();
+        self.0 = Some(shared.threads.spawn(async move {
+            let tidied = async { tidy_search(&readers.client("catalog/tidy_search.sql").await?).await };
+            if let Err(error) = tidied.await {
+                // A shop that does not own its tables leaves it to the database.
+                tracing::debug!(error = &error as &dyn std::error::Error, "the search index was not tidied");
+            }
+        }));
+    }
+}
+
+/// The other end of a [`Merging`].
+struct Teller {
+    faults: mpsc::Sender<RowFault>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Teller {
+    fn tell(&self, faults: Vec<RowFault>) {
+        // The channel holds as many as are told of one by one.
+        faults.into_iter().take(self.faults.capacity()).for_each(|fault| {
+            self.faults.try_send(fault).ok();
+        });
+    }
+}
+
+impl Import {
+    pub(super) fn new(staging: Staging, id: String, before: Option<Known>, categories: Arc<[i64]>) -> Self {
+        Self { staging, id, before, categories }
+    }
+
+    /// What the import is known by, from now on.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Rows that an earlier attempt has done.
+    #[must_use]
+    pub fn done_before(&self) -> i64 {
+        self.before.as_ref().map_or(0, |before| before.counts.rows())
+    }
+
+    /// Does the rest of it; in a dry run, tells what would be done.
+    #[must_use]
+    pub fn merge(self) -> Merging {
+        let (faults_in, faults) = mpsc::channel(FAULTS_MAX);
+        let (progress_in, progress) = watch::channel(Progress::default());
+        let (outcome_in, outcome) = oneshot::channel();
+        let tell = Teller { faults: faults_in, progress: progress_in };
+        let threads = self.staging.shared.threads.clone();
+        threads.spawn(async move {
+            let ended = self.carry_out(&tell).await;
+            if let Err(error) = self.put_away().await {
+                tracing::warn!(%error, "rows of an import are left for the next one to remove");
+            }
+            drop(self);
+            outcome_in.send(ended).ok();
+        });
+        Merging { faults, progress, outcome: Some(outcome) }
+    }
+
+    async fn carry_out(&self, tell: &Teller) -> Result<ImportReport, ImportError> {
+        let report = |counts, finished_before| ImportReport { id: self.id.clone(), counts, finished_before };
+        if let Some(Known { counts, repeated, finished_at: Some(at), .. }) = &self.before {
+            return Ok(report(with_repeated(*counts, *repeated), Some(*at)));
+        }
+        let client = self.staging.line.client()?;
+        let (faults, repeated) = store::refuse_repeated(client, self.staging.run).await?;
+        tell.tell(faults);
+        let rows = self.staging.rows - repeated;
+        let mut chunk = self.first_chunk();
+        let mut counts = self.before.as_ref().map(|before| before.counts).unwrap_or_default();
+        let mut tidying = Tidying::default();
+        loop {
+            tell.progress.send_replace(Progress { rows, done: counts.rows() });
+            if counts.rows() >= rows {
+                break;
+            }
+            self.staging.shared.go_on()?;
+            if tell.progress.is_closed() {
+                return Err(ImportError::Abandoned);
+            }
+            let Merged { up_to, counts: so_far, faults, took, is_selling } =
+                self.merge_chunk(&chunk, counts).await?;
+            tell.tell(faults);
+            if up_to == chunk.after {
+                break;
+            }
+            chunk.locks_first = so_far.updated > counts.updated;
+            chunk.rows_max = next_size(chunk.rows_max, took, is_selling);
+            if self.before.is_some() && !is_selling {
+                tidying.go_on(&self.staging.shared);
+            }
+            (chunk.after, counts) = (up_to, so_far);
+        }
+        if self.before.is_some() {
+            store::finish_import(client, &self.id, self.staging.run, repeated).await?;
+        }
+        Ok(report(with_repeated(counts, repeated), None))
+    }
+
+    fn first_chunk(&self) -> MergeRows {
+        MergeRows {
+            id: self.id.clone(),
+            run: self.staging.run,
+            by: self.staging.request.by,
+            categories: self.categories.clone(),
+            after: self.before.as_ref().map_or(0, |before| before.done_line),
+            rows_max: CHUNK_FIRST,
+            locks_first: false,
+        }
+    }
+
+    /// Does a chunk, again while the database is out of reach; `counts` is what became of the rows before.
+    async fn merge_chunk(&self, chunk: &MergeRows, counts: Counts) -> Result<Merged, ImportError> {
+        if self.before.is_none() {
+            let client = self.staging.line.client()?;
+            return Ok(inventory::check_rows(client, chunk, counts).await?);
+        }
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match self.staging.shared.inventory.merge(chunk.clone()).await {
+                Ok(Err(ImportError::Unavailable)) | Err(_) => tokio::time::sleep(wait).await,
+                Ok(merged) => return merged,
+            }
+            wait *= 2;
+        }
+        self.staging.shared.inventory.merge(chunk.clone()).await.unwrap_or(Err(ImportError::Unavailable))
+    }
+
+    /// Removes the rows, and some of what others left behind, and gives the locks back.
+    async fn put_away(&self) -> Result<(), StoreError> {
+        let Ok(client) = self.staging.line.client() else { return Ok(()) };
+        while store::delete_rows(client, self.staging.run).await? > 0 {}
+        let (mut after, mut rounds) = (0, 0);
+        while let Some((run, is_ours)) = store::find_abandoned_run(client, after).await? {
+            while is_ours && rounds < ABANDONED_ROUNDS && store::delete_rows(client, run).await? > 0 {
+                rounds += 1;
+            }
+            after = run;
+        }
+        store::prune_imports(client, KEPT).await?;
+        // Not left to the closing of the connection, which the server may notice too late for whoever
+        // repeats the import at once.
+        store::release_locks(client).await
+    }
+}
+
+/// The rows of the next chunk, so that it takes about as long as it should.
+fn next_size(size: i64, took: Duration, is_selling: bool) -> i64 {
+    let wanted = if is_selling { CHUNK_TIME } else { CHUNK_TIME_QUIET };
+    let micros = i64::try_from(took.as_micros().max(1)).unwrap_or(i64::MAX);
+    let wanted = size.saturating_mul(wanted.as_micros() as i64) / micros;
+    wanted.clamp(size / 2, size * 2).clamp(CHUNK_MIN, CHUNK_MAX)
+}
+
+fn with_repeated(counts: Counts, repeated: i64) -> Counts {
+    Counts { refused: counts.refused + repeated, ..counts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_grow_and_shrink_to_what_is_done_in_time() {
+        let next = |size, millis| next_size(size, Duration::from_millis(millis), true);
+        assert_eq!(next(500, 20), 1000);
+        assert_eq!(next(500, 1), 1000, "at most twice as many");
+        assert_eq!(next(1000, 60), 666);
+        assert_eq!(next(1000, 5000), 500, "at least half as many");
+        assert_eq!(next(60, 5000), CHUNK_MIN);
+        assert_eq!((next(3000, 20), next(3000, 0)), (CHUNK_MAX, CHUNK_MAX));
+        assert_eq!(next_size(1000, Duration::from_millis(80), false), 1250, "larger while nobody waits");
+    }
+}

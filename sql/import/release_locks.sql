@@ -1,0 +1,3 @@
+-- Gives back the locks that this connection holds for as long as it lives.
+-- Row: one, empty.
+SELECT pg_advisory_unlock_all()
