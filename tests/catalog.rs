@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Body, Expect, Mismatches, Node, TestApp, User};
 
 /// Every id of a list, page by page.
-async fn walk(app: &Node, path: &str) -> Vec<i64> {
+pub(crate) async fn walk(app: &Node, path: &str) -> Vec<i64> {
     let mut ids = Vec::new();
     let mut next = Some(path.to_owned());
     while let Some(path) = next {
@@ -460,7 +460,7 @@ async fn search_finds_every_word_as_a_substring_in_any_case() {
     mismatches.none();
 }
 
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 

@@ -1,355 +1,398 @@
-//! What readers were told lately, and how long it may be repeated.
+//! What readers were told lately, for as long as it may be repeated.
 //!
-//! Every value carries the `seq` at which it was read: the last number of the event log in the same
-//! snapshot, which therefore shows every write up to that number and may show none after it. For
-//! each product and category the node remembers the number of the last event about it. A value is
-//! good exactly while its number is not below that one. So nothing has to be invalidated, here or
-//! in Redis: a value that was read before a write and stored after it is void where it lies.
+//! A value is kept as the very bytes that are sent. Whether it may be repeated is not decided when
+//! something happens but when it is wanted, by the [`Board`]; a sale costs the next reader of that
+//! product a few new digits, and the database nothing.
 //!
-//! Promises: on the node that wrote, the next read sees the write; on the others, as soon as they
-//! have read the log, which a node that cannot do so for [`LOG_SILENT_MAX`] replaces by not caching.
-//! Concurrent readers of one missing key cause one query. Memory is bounded: past [`MARKS_MAX`]
-//! remembered events, all that is older than the last of them is void instead.
+//! Promises: what is answered shows every write that this node had answered when it was asked, and
+//! every write of any node that was committed [`LAG_MAX`] before; concurrent readers of one missing
+//! value cause one load, and share its failure; memory is bounded by `cache_bytes`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::hash_map::Entry as Seat;
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use moka::future::Cache;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use metrics::Counter;
+use quick_cache::{Equivalent, Weighter, sync};
 
+use super::board::{About, Board, LAG_MAX};
+use super::document::Document;
 use super::redis::SharedCache;
 use super::{CatalogError, CatalogSettings};
 use crate::feed::{EventKind, Listener};
 use crate::redis::Redis;
 use crate::types::Seq;
 
-/// The most events that are remembered one by one.
-const MARKS_MAX: usize = 100_000;
-/// How long the log may go unread before nothing is repeated.
-const LOG_SILENT_MAX: Duration = Duration::from_secs(10);
-/// How long a value is kept at most.
-pub(super) const LIFETIME: Duration = Duration::from_mins(10);
-/// An entry counts once for each such part of its size, so that large ones cannot fill the memory.
-const ENTRY_BYTES: usize = 4096;
-/// How often a reader looks again when what it got was overtaken by a write.
-const ATTEMPTS: usize = 3;
+/// How long a load may take. The server ends a statement sooner; a connection may break without a word.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// What an entry takes besides its document, in bytes.
+const ENTRY_BYTES: usize = 256;
+/// The usual size of an entry, in bytes; only the first allocation depends on it.
+const ENTRY_BYTES_USUAL: u64 = 2048;
 
-/// What a value is about.
+static HITS: LazyLock<Counter> = LazyLock::new(|| reads("hit"));
+static REDIS_HITS: LazyLock<Counter> = LazyLock::new(|| reads("redis_hit"));
+static MISSES: LazyLock<Counter> = LazyLock::new(|| reads("miss"));
+
+fn reads(result: &'static str) -> Counter {
+    metrics::counter!("emporium_catalog_reads_total", "result" => result)
+}
+
+/// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Key {
+pub(super) enum Key<'a> {
     /// The detail of a product.
     Product(i64),
     /// The detail of a category.
     Category(i64),
     /// The list of all categories.
     Categories,
+    /// The first page of a list of products, by the words it was asked for with.
+    FirstPage(&'a str),
 }
 
-/// A value as the contract shows it, serialized once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// JSON, UTF-8.
-    pub body: Bytes,
-    /// A product's edit version, the first half of its `ETag`; 0 for others.
-    pub version: i64,
-    /// The version of a product's stock, the second half; 0 for others.
-    pub stock_version: i64,
+/// The same, to be kept. It hashes alike: the order of the variants is that of [`Key`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum KeptKey {
+    Product(i64),
+    Category(i64),
+    Categories,
+    FirstPage(Arc<str>),
 }
 
-/// A value, or the knowledge that there is none, with the moment it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The last event that its snapshot showed.
+impl Key<'_> {
+    fn kept(self) -> KeptKey {
+        match self {
+            Self::Product(id) => KeptKey::Product(id),
+            Self::Category(id) => KeptKey::Category(id),
+            Self::Categories => KeptKey::Categories,
+            Self::FirstPage(words) => KeptKey::FirstPage(words.into()),
+        }
+    }
+
+    /// How it is told from every other, as text.
+    pub(super) fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::Product(id) => format!("product:{id}").into(),
+            Self::Category(id) => format!("category:{id}").into(),
+            Self::Categories => "categories".into(),
+            Self::FirstPage(words) => format!("page:{words}").into(),
+        }
+    }
+}
+
+impl Equivalent<KeptKey> for Key<'_> {
+    fn equivalent(&self, kept: &KeptKey) -> bool {
+        match (*self, kept) {
+            (Self::Product(id), KeptKey::Product(kept)) => id == *kept,
+            (Self::Category(id), KeptKey::Category(kept)) => id == *kept,
+            (Self::Categories, KeptKey::Categories) => true,
+            (Self::FirstPage(words), KeptKey::FirstPage(kept)) => *words == **kept,
+            _ => false,
+        }
+    }
+}
+
+/// What there is; `None` when there is no such thing.
+pub(super) type Found = Option<Arc<Document>>;
+
+/// What a load gives.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The last event that its snapshot showed, or an earlier one.
     pub seq: i64,
-    /// `None` when there is no such thing.
+    /// What it found.
     pub document: Option<Document>,
 }
 
-/// The last event about each thing, as far as it still matters.
-#[derive(Debug)]
-struct Marks {
-    /// What is older is void, whatever it is about. Nothing is good before the log was first read.
-    floor: i64,
-    by_key: HashMap<Key, i64>,
-    /// The highest number remembered.
-    newest: i64,
-    /// When the log was last read.
-    read_at: Option<Instant>,
+/// A load that has yet to begin.
+pub(super) type Loading = BoxFuture<'static, Result<Loaded, CatalogError>>;
+
+/// A value, and since when it is what it is.
+struct Entry {
+    about: About,
+    /// What it takes, in bytes, whatever becomes of it.
+    weight: usize,
+    state: RwLock<State>,
 }
 
-impl Marks {
-    fn new() -> Self {
-        Self { floor: i64::MAX, by_key: HashMap::new(), newest: 0, read_at: None }
+struct State {
+    /// The board's version at which it was last compared with it.
+    version: u64,
+    /// It shows every event about it up to this number.
+    seq: i64,
+    /// A moment at which it was what the database had; `None` where only the log can tell.
+    known_at: Option<Instant>,
+    found: Found,
+}
+
+impl Entry {
+    fn new(about: About, Loaded { seq, document }: Loaded, known_at: Option<Instant>) -> Self {
+        let found = document.map(Arc::new);
+        let weight = ENTRY_BYTES + found.as_ref().map_or(0, |document| document.weight());
+        // No version is the highest there is, so it is compared before it is first used.
+        let state = State { version: u64::MAX, seq, known_at, found };
+        Self { about, weight, state: RwLock::new(state) }
     }
 
-    fn on_event(&mut self, seq: i64, kind: &EventKind) {
-        match kind {
-            EventKind::Stock { product, .. }
-            | EventKind::Product { product }
-            | EventKind::Removed { product } => self.mark(Key::Product(product.0), seq),
-            EventKind::Category { category } => {
-                self.mark(Key::Category(category.0), seq);
-                self.mark(Key::Categories, seq);
+    /// What may be answered now, if anything may.
+    fn found(&self, board: &Board, now: Instant) -> Option<Found> {
+        {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            if !board.is_fresh(state.known_at, now) {
+                return None;
             }
-            EventKind::Order { .. } | EventKind::Session { .. } | EventKind::User { .. } => {}
+            if state.version == board.version() {
+                return Some(state.found.clone());
+            }
         }
+        self.compared(board)
     }
 
-    fn mark(&mut self, key: Key, seq: i64) {
-        self.newest = self.newest.max(seq);
-        let mark = self.by_key.entry(key).or_insert(seq);
-        *mark = seq.max(*mark);
-        if self.by_key.len() > MARKS_MAX {
-            // Before the first read the floor is as high as can be, and stays there.
-            self.floor = self.floor.max(self.newest);
-            self.by_key = HashMap::new();
-        }
-    }
-
-    fn on_read(&mut self, seq: i64, now: Instant) {
-        let starting = self.floor == i64::MAX;
-        if starting {
-            self.floor = seq;
-        } else if self.is_log_silent(now) {
-            // Who knows what the reader had to skip.
-            self.floor = self.floor.max(seq);
-        }
-        self.read_at = Some(now);
-    }
-
-    fn is_log_silent(&self, now: Instant) -> bool {
-        self.read_at.is_none_or(|read_at| now.duration_since(read_at) > LOG_SILENT_MAX)
-    }
-
-    /// The least number that makes a value about `key` good; `None` when none would.
-    fn needed(&self, key: Key, now: Instant) -> Option<i64> {
-        if self.floor == i64::MAX || self.is_log_silent(now) {
+    /// The same after a look at what has happened since.
+    fn compared(&self, board: &Board) -> Option<Found> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let events = board.events();
+        if !events.allow(self.about, state.seq) {
             return None;
         }
-        Some(self.by_key.get(&key).map_or(self.floor, |mark| self.floor.max(*mark)))
+        let since = |product| events.stock_since(product, state.seq);
+        let restocked = match (&state.found, self.about) {
+            // What was not there has a stock by now.
+            (None, About::Product(id)) if since(id).is_some() => return None,
+            (None, _) => None,
+            (Some(document), _) => document.restocked(since),
+        };
+        if let Some(document) = restocked {
+            state.found = Some(Arc::new(document));
+        }
+        state.seq = state.seq.max(events.read());
+        state.version = board.version();
+        Some(state.found.clone())
+    }
+
+    /// What it holds, good or not.
+    fn content(&self) -> Found {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).found.clone()
+    }
+}
+
+/// A load under way.
+struct Flight {
+    number: u64,
+    began: Instant,
+    landing: WeakShared<BoxFuture<'static, Landing>>,
+}
+
+/// What it came to.
+type Landing = Result<Arc<Entry>, CatalogError>;
+
+#[derive(Default)]
+struct Flights {
+    by_key: HashMap<KeptKey, Flight>,
+    begun: u64,
+}
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<KeptKey, Arc<Entry>> for Weigh {
+    fn weight(&self, key: &KeptKey, entry: &Arc<Entry>) -> u64 {
+        let words = if let KeptKey::FirstPage(words) = key { words.len() } else { 0 };
+        u64::try_from(entry.weight + words).unwrap_or(u64::MAX)
     }
 }
 
 /// The catalogue's read cache: in this process, and in Redis behind it where there is one.
 pub struct CatalogCache {
-    marks: RwLock<Marks>,
-    local: Cache<Key, Arc<Entry>>,
+    board: Board,
+    local: Option<sync::Cache<KeptKey, Arc<Entry>, Weigh>>,
+    flights: Mutex<Flights>,
     shared: Option<SharedCache>,
 }
 
 impl CatalogCache {
-    /// An empty cache, with `redis` behind it where there is one.
+    /// An empty cache, with `redis` behind it where there is one, for nodes that know `secret`.
     #[must_use]
-    pub(crate) fn new(settings: &CatalogSettings, redis: Option<Redis>) -> Self {
-        let local = Cache::builder()
-            .max_capacity(settings.cache_entries_max)
-            .weigher(|_, entry: &Arc<Entry>| weight(entry))
-            .time_to_live(LIFETIME)
-            .build();
-        Self { marks: RwLock::new(Marks::new()), local, shared: redis.map(SharedCache::new) }
+    pub(crate) fn open(settings: &CatalogSettings, redis: Option<&Redis>, secret: &str) -> Self {
+        Self::new(settings, redis.map(|redis| SharedCache::new(redis, secret)))
     }
 
-    /// What is known about `key`: repeated where that is good, loaded otherwise, by one of those
-    /// who wait for it.
+    fn new(settings: &CatalogSettings, shared: Option<SharedCache>) -> Self {
+        let bytes = settings.cache_bytes;
+        let local = (bytes > 0).then(|| {
+            let usual = usize::try_from(bytes / ENTRY_BYTES_USUAL).unwrap_or(usize::MAX).max(1);
+            sync::Cache::with_weighter(usual, bytes, Weigh)
+        });
+        Self { board: Board::new(), local, flights: Mutex::default(), shared }
+    }
+
+    /// What is known about `key` already and may be repeated. Never waits.
+    pub(super) fn look(&self, key: Key<'_>) -> Option<Found> {
+        let found = self.local.as_ref()?.get(&key)?.found(&self.board, Instant::now())?;
+        HITS.increment(1);
+        Some(found)
+    }
+
+    /// What is known about `key`, or else what one of those who wait for it loads.
     ///
     /// # Errors
-    /// What `load` says.
-    pub(crate) async fn get<Load, Loading>(&self, key: Key, load: Load) -> Result<Arc<Entry>, CatalogError>
-    where
-        Load: Fn() -> Loading,
-        Loading: Future<Output = Result<Entry, CatalogError>>,
-    {
-        // A value as of the beginning of this call is good enough for it, even if a write overtakes
-        // the call; and a load that this call starts is never older.
-        let Some(needed) = self.marks().needed(key, Instant::now()) else {
-            return load().await.map(Arc::new);
-        };
-        for _ in 0..ATTEMPTS {
-            if let Some(entry) = self.local.get(&key).await {
-                if entry.seq >= needed {
-                    count("hit");
-                    return Ok(entry);
-                }
-                self.local.invalidate(&key).await;
+    /// What the load says.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        key: Key<'_>,
+        about: About,
+        load: impl Fn() -> Loading,
+    ) -> Result<Found, CatalogError> {
+        if let Some(found) = self.look(key) {
+            return Ok(found);
+        }
+        let asked = Instant::now();
+        loop {
+            let (began, landing) = self.join(key, about, &load);
+            let entry = landing.await?;
+            if let Some(found) = entry.found(&self.board, Instant::now()) {
+                return Ok(found);
             }
-            let fetched = self.local.try_get_with(key, self.fetch(key, needed, &load)).await;
-            let entry = fetched.map_err(|error| CatalogError::clone(&error))?;
-            // Not so when somebody else began to load it before the write that we must see.
-            if entry.seq >= needed {
-                return Ok(entry);
+            // Overtaken already, but as of a moment after this call: good enough for it. One that
+            // began before may lack a write that was answered by then; the next one began after.
+            if began >= asked {
+                return Ok(entry.content());
             }
         }
-        load().await.map(Arc::new)
     }
 
-    async fn fetch<Load, Loading>(
-        &self,
-        key: Key,
-        needed: i64,
-        load: &Load,
-    ) -> Result<Arc<Entry>, CatalogError>
-    where
-        Load: Fn() -> Loading,
-        Loading: Future<Output = Result<Entry, CatalogError>>,
-    {
-        if let Some(shared) = &self.shared
-            && let Some(entry) = shared.get(key).await
-            && entry.seq >= needed
+    /// The load of `key` that is under way, if it is young enough, or a new one.
+    fn join(
+        self: &Arc<Self>,
+        key: Key<'_>,
+        about: About,
+        load: impl Fn() -> Loading,
+    ) -> (Instant, Shared<BoxFuture<'static, Landing>>) {
+        let mut flights = self.flights();
+        flights.begun += 1;
+        let (number, now) = (flights.begun, Instant::now());
+        let seat = flights.by_key.entry(key.kept());
+        if let Seat::Occupied(seat) = &seat
+            && let Flight { began, landing, .. } = seat.get()
+            && now.saturating_duration_since(*began) < LAG_MAX
+            && let Some(landing) = landing.upgrade()
         {
-            count("redis_hit");
-            return Ok(Arc::new(entry));
+            return (*began, landing);
         }
-        count("miss");
-        let entry = Arc::new(load().await?);
-        if let Some(shared) = &self.shared {
-            shared.put(key, entry.clone());
+        let kept = seat.key().clone();
+        let landing = self.clone().fly(kept, about, number, now, load()).boxed().shared();
+        if let Some(weak) = landing.downgrade() {
+            seat.insert_entry(Flight { number, began: now, landing: weak });
+        }
+        (now, landing)
+    }
+
+    async fn fly(
+        self: Arc<Self>,
+        key: KeptKey,
+        about: About,
+        number: u64,
+        began: Instant,
+        load: Loading,
+    ) -> Landing {
+        let ticket = Ticket { cache: &self, key, number };
+        let obtained = tokio::time::timeout(LOAD_TIMEOUT, self.obtain(&ticket.key, about, began, load)).await;
+        let entry = Arc::new(obtained.unwrap_or(Err(CatalogError::Unavailable))?);
+        if let Some(local) = &self.local {
+            local.insert(ticket.key.clone(), entry.clone());
         }
         Ok(entry)
     }
 
-    fn marks(&self) -> RwLockReadGuard<'_, Marks> {
-        self.marks.read().unwrap_or_else(PoisonError::into_inner)
+    async fn obtain(
+        &self,
+        key: &KeptKey,
+        about: About,
+        began: Instant,
+        load: Loading,
+    ) -> Result<Entry, CatalogError> {
+        let key = key.borrow();
+        let Some(shared) = &self.shared else {
+            MISSES.increment(1);
+            return Ok(Entry::new(about, load.await?, Some(began)));
+        };
+        if let Some(entry) = self.obtain_shared(shared, key, about).await {
+            REDIS_HITS.increment(1);
+            return Ok(entry);
+        }
+        MISSES.increment(1);
+        let loaded = load.await?;
+        shared.put(key, &loaded);
+        Ok(Entry::new(about, loaded, Some(began)))
+    }
+
+    /// What another node has left in Redis, if it is good here. Only the log can tell that.
+    async fn obtain_shared(&self, shared: &SharedCache, key: Key<'_>, about: About) -> Option<Entry> {
+        if !self.board.is_log_fresh(Instant::now()) {
+            return None;
+        }
+        let loaded = shared.get(key).await?;
+        // Nothing can be said of it where this node's own knowledge ends; nor is anything from beyond
+        // taken, so that values outlive no database that is set back to an earlier state.
+        if loaded.seq > self.board.events().read() {
+            return None;
+        }
+        let entry = Entry::new(about, loaded, None);
+        entry.found(&self.board, Instant::now())?;
+        Some(entry)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeptKey {
+    fn borrow(&self) -> Key<'_> {
+        match self {
+            Self::Product(id) => Key::Product(*id),
+            Self::Category(id) => Key::Category(*id),
+            Self::Categories => Key::Categories,
+            Self::FirstPage(words) => Key::FirstPage(words),
+        }
+    }
+}
+
+/// A place among the flights, given up when the load ends, and when nobody waits for it any more.
+struct Ticket<'a> {
+    cache: &'a CatalogCache,
+    key: KeptKey,
+    number: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights();
+        if flights.by_key.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+            flights.by_key.remove(&self.key);
+        }
     }
 }
 
 impl Listener for CatalogCache {
     fn on_event(&self, seq: Seq, kind: &EventKind) {
-        if matches!(kind, EventKind::Order { .. } | EventKind::Session { .. } | EventKind::User { .. }) {
-            return;
-        }
-        self.marks.write().unwrap_or_else(PoisonError::into_inner).on_event(seq.0, kind);
+        self.board.on_event(seq.0, kind);
     }
 
-    fn on_read(&self, seq: Seq) {
-        self.marks.write().unwrap_or_else(PoisonError::into_inner).on_read(seq.0, Instant::now());
+    fn on_read(&self, seq: Seq, began: Instant) {
+        self.board.on_read(seq.0, began);
     }
-}
 
-fn weight(entry: &Entry) -> u32 {
-    let bytes = entry.document.as_ref().map_or(0, |document| document.body.len());
-    u32::try_from(1 + bytes / ENTRY_BYTES).unwrap_or(u32::MAX)
-}
-
-fn count(result: &'static str) {
-    metrics::counter!("catalog_cache_reads_total", "result" => result).increment(1);
+    fn on_gap(&self, seq: Seq) {
+        self.board.on_gap(seq.0);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::types::{CategoryId, Money, ProductId};
-
-    const PRODUCT: Key = Key::Product(1);
-
-    fn sold(product: i64) -> EventKind {
-        EventKind::Stock { product: ProductId(product), stock: 1, price: Money::ZERO }
-    }
-
-    fn entry(seq: i64) -> Entry {
-        let body = Bytes::from(format!("as of {seq}"));
-        Entry { seq, document: Some(Document { body, version: 1, stock_version: 1 }) }
-    }
-
-    fn cache() -> CatalogCache {
-        CatalogCache::new(&CatalogSettings { cache_entries_max: 100 }, None)
-    }
-
-    #[test]
-    fn a_value_is_good_until_an_event_about_it() {
-        let (mut marks, now) = (Marks::new(), Instant::now());
-        assert_eq!(marks.needed(PRODUCT, now), None, "nothing is good before the log was read");
-        marks.on_read(5, now);
-        assert_eq!(marks.needed(PRODUCT, now), Some(5));
-        marks.on_event(8, &sold(1));
-        marks.on_event(7, &sold(1));
-        assert_eq!(marks.needed(PRODUCT, now), Some(8), "the highest number counts, in any order");
-        assert_eq!(marks.needed(Key::Product(2), now), Some(5));
-        marks.on_event(9, &EventKind::Category { category: CategoryId(1) });
-        assert_eq!(marks.needed(Key::Category(1), now), Some(9));
-        assert_eq!(marks.needed(Key::Categories, now), Some(9));
-        assert_eq!(marks.needed(Key::Category(2), now), Some(5));
-    }
-
-    #[test]
-    fn too_many_marks_become_one_floor() {
-        let (mut marks, now) = (Marks::new(), Instant::now());
-        marks.on_read(0, now);
-        let last = i64::try_from(MARKS_MAX).unwrap() + 1;
-        for product in 1..=last {
-            marks.on_event(product, &sold(product));
-        }
-        assert!(marks.by_key.is_empty());
-        assert_eq!(marks.needed(Key::Product(last + 1), now), Some(last));
-    }
-
-    #[test]
-    fn a_node_that_cannot_read_the_log_repeats_nothing() {
-        let (mut marks, now) = (Marks::new(), Instant::now());
-        marks.on_read(5, now);
-        let later = now + LOG_SILENT_MAX + Duration::from_secs(1);
-        assert_eq!(marks.needed(PRODUCT, later), None);
-        marks.on_read(9, later);
-        assert_eq!(marks.needed(PRODUCT, later), Some(9), "and then nothing from before the silence");
-    }
-
-    #[tokio::test]
-    async fn a_value_read_before_a_write_and_stored_after_it_is_void() {
-        let cache = cache();
-        cache.on_read(Seq(5));
-        let read = cache.get(PRODUCT, || async {
-            let value = entry(5);
-            cache.on_event(Seq(6), &sold(1));
-            Ok(value)
-        });
-        assert_eq!(read.await.unwrap().seq, 5, "its reader asked before the write");
-        let read = cache.get(PRODUCT, || async { Ok(entry(6)) });
-        assert_eq!(read.await.unwrap().seq, 6);
-        let read = cache.get(PRODUCT, || async { Ok(entry(7)) });
-        assert_eq!(read.await.unwrap().seq, 6, "good, so not loaded again");
-    }
-
-    #[tokio::test]
-    async fn a_reader_who_joins_an_older_load_after_a_write_sees_the_write() {
-        let cache = Arc::new(cache());
-        cache.on_read(Seq(5));
-        let (begun, go_on) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
-        let first = tokio::spawn({
-            let (cache, begun, go_on) = (cache.clone(), begun.clone(), go_on.clone());
-            async move {
-                let load = || async {
-                    begun.notify_one();
-                    go_on.notified().await;
-                    Ok(entry(5))
-                };
-                cache.get(PRODUCT, load).await.map(|entry| entry.seq)
-            }
-        });
-        begun.notified().await;
-        cache.on_event(Seq(6), &sold(1));
-        let second = cache.get(PRODUCT, || async { Ok(entry(6)) });
-        let release = async { go_on.notify_one() };
-        let (second, ()) = tokio::join!(second, release);
-        assert_eq!(second.unwrap().seq, 6);
-        assert_eq!(first.await.unwrap(), Ok(5));
-    }
-
-    #[tokio::test]
-    async fn many_readers_of_a_cold_key_cause_one_load() {
-        let cache = cache();
-        cache.on_read(Seq(5));
-        let loads = AtomicUsize::new(0);
-        let read = || {
-            cache.get(PRODUCT, || async {
-                loads.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
-                Ok(entry(5))
-            })
-        };
-        let (a, b, c) = tokio::join!(read(), read(), read());
-        assert_eq!((a.unwrap().seq, b.unwrap().seq, c.unwrap().seq), (5, 5, 5));
-        assert_eq!(loads.load(Ordering::Relaxed), 1);
-    }
-}
+mod tests;

@@ -1,19 +1,49 @@
-//! A page of products: what a reader may ask for, and the statement that answers it.
+//! Lists of products: what a reader may ask for, and how a page of it is read at any size of the
+//! catalogue.
 //!
-//! Promises: the statement is put together from the fragments of `sql/catalog/list_products.sql` and
-//! from nothing else, every value is a parameter; it starts at the cursor instead of counting rows,
-//! so a page costs the same however deep it is.
+//! A page is one statement, made of the fragments of `sql/catalog/list_products.sql` and of nothing
+//! else, every value a parameter. It reads rows from one source: from an index that has the order of
+//! the list, where the page is full as soon as enough of them fit; or from an index of those who meet
+//! one of the conditions, all of which are then sorted. Which is the shorter way depends on how many
+//! products fit and on where they are in the order. That is guessed beforehand from a sample of the
+//! catalogue that the node keeps ([`sample`], [`guess`]); the database's own planner is asked for
+//! nothing but the index that [`statement`] leaves it. The guess decides how fast a page is read, and
+//! never what is on it: what a source leaves out is told, and another one is then asked.
+//!
+//! Promises: a statement looks at no more than [`LIST_ROWS_MAX`] products, and a page takes another one
+//! only where the guess was wrong; nothing is counted and nothing is skipped, so that a page costs the
+//! same however deep it is. Where so many products are not enough to find a whole page of those who
+//! fit, the page is short, perhaps even empty, and its cursor goes on behind what was looked at. Products come in the order asked for, ties by id in the direction of
+//! the first column.
 
-use std::fmt::Write;
+mod guess;
+mod plan;
+mod sample;
+mod statement;
 
-use time::OffsetDateTime;
-use tokio_postgres::types::{ToSql, Type};
+use std::sync::Arc;
 
-use super::{CatalogError, Product};
-use crate::types::{CategoryId, Money, PageRequest, ProductId, Timestamp};
+use tokio::runtime::Handle;
+
+use super::cursor::{CursorKey, ProductCursor};
+use super::{CatalogError, Product, store};
+use crate::db::Db;
+use crate::types::{CategoryId, Money, Page, PageRequest};
+pub use plan::ROWS_MAX as LIST_ROWS_MAX;
+use plan::{Plan, Wanted};
+use sample::Sampler;
+pub(super) use sample::{Sample, SampleRow};
+pub use statement::list_products_samples;
+pub(super) use statement::{Param, Statement};
 
 /// The most words a search may have.
 pub const TERMS_MAX: usize = 20;
+/// Stretches of a list that are looked through for one page, before a short one is given out.
+const STRETCHES_MAX: usize = 3;
+/// What every statement of a list is told under.
+pub(super) const LIST_PRODUCTS: &str = "catalog/list_products.sql";
+/// Statements that a page may take at most, those included that do not get on.
+const STATEMENTS_MAX: usize = 8;
 
 /// What products can be ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,13 +56,15 @@ pub enum Column {
     Name,
     /// When it was made.
     CreatedAt,
+    /// The id, by which every order ends; it cannot be asked for.
+    Id,
 }
 
 impl Column {
-    /// All there are.
+    /// All that can be asked for.
     pub const ALL: [Self; 4] = [Self::Price, Self::Stock, Self::Name, Self::CreatedAt];
 
-    /// Its name in the contract, and of its fragment.
+    /// Its name in the contract.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,21 +72,23 @@ impl Column {
             Self::Stock => "stock",
             Self::Name => "name",
             Self::CreatedAt => "created_at",
+            Self::Id => "id",
         }
     }
 
-    /// The reverse of [`Self::as_str`].
+    /// The column of that name, if it can be asked for.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.as_str() == name)
     }
 
-    fn key_of(self, product: &Product) -> CursorKey {
+    pub(super) fn value_of(self, product: &Product) -> CursorKey {
         match self {
             Self::Price => CursorKey::Number(product.price.cents()),
             Self::Stock => CursorKey::Number(product.stock),
             Self::Name => CursorKey::Text(product.name.clone()),
             Self::CreatedAt => CursorKey::Time(product.created_at),
+            Self::Id => CursorKey::Number(product.id.0),
         }
     }
 }
@@ -68,7 +102,18 @@ pub enum Direction {
     Descending,
 }
 
-/// Which products, in which order. Ties, and a list without an ordering, are ordered by id.
+impl Direction {
+    /// What is first in this direction, given what is smaller.
+    fn apply(self, smaller: std::cmp::Ordering) -> std::cmp::Ordering {
+        match self {
+            Self::Ascending => smaller,
+            Self::Descending => smaller.reverse(),
+        }
+    }
+}
+
+/// Which products, in which order. Ties are ordered by id, in the direction of the first column; a
+/// list without an ordering by id from the first on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProductQuery {
     /// Each must occur in name, description or sku, in any case; at most [`TERMS_MAX`].
@@ -85,328 +130,153 @@ pub struct ProductQuery {
     pub in_stock: bool,
 }
 
-/// The value of one ordering column in the last row of a page.
+/// The whole order of a list: what was asked for, and then the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CursorKey {
-    /// Cents, or a quantity.
-    Number(i64),
-    /// A name.
-    Text(String),
-    /// When it was made.
-    Time(Timestamp),
-}
+pub(super) struct Order(Vec<(Column, Direction)>);
 
-/// Where a page of products begins: after the product with these values and this id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProductCursor {
-    /// One value for each column of the ordering.
-    pub keys: Vec<CursorKey>,
-    /// Its id.
-    pub id: ProductId,
-}
-
-impl ProductCursor {
-    /// The position after `last` in a list of that order.
-    pub(crate) fn after(last: &Product, ordering: &[(Column, Direction)]) -> Self {
-        Self { keys: ordering.iter().map(|(column, _)| column.key_of(last)).collect(), id: last.id }
+impl Order {
+    /// The order of this query's list.
+    pub(super) fn of(query: &ProductQuery) -> Self {
+        let of_ties = query.ordering.first().map_or(Direction::Ascending, |(_, direction)| *direction);
+        Self(query.ordering.iter().copied().chain([(Column::Id, of_ties)]).collect())
     }
 
-    /// Whether it can stand in a list of that order.
-    #[must_use]
-    pub fn fits(&self, ordering: &[(Column, Direction)]) -> bool {
-        self.keys.len() == ordering.len()
-            && self.keys.iter().zip(ordering).all(|(key, (column, _))| match column {
-                Column::Price | Column::Stock => matches!(key, CursorKey::Number(_)),
-                Column::Name => matches!(key, CursorKey::Text(name) if !name.contains('\0')),
-                Column::CreatedAt => matches!(key, CursorKey::Time(_)),
-            })
+    /// Its columns, the id last.
+    pub(super) fn keys(&self) -> &[(Column, Direction)] {
+        &self.0
+    }
+
+    /// Whether the index on the column at `level` gives, among products that are equal in all columns
+    /// before, exactly this order. Otherwise it gives it up to ties in that column.
+    fn is_exact(&self, level: usize) -> bool {
+        let last = self.0.len() - 1;
+        level == last
+            || (level + 1 == last && self.0.get(level).map(|key| key.1) == self.0.last().map(|key| key.1))
     }
 }
 
-/// A parameter of a composed statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Param {
-    /// bigint
-    Number(i64),
-    /// bigint[]
-    Numbers(Vec<i64>),
-    /// text
-    Text(String),
-    /// timestamptz
-    Time(OffsetDateTime),
+/// A row of a page's statement.
+pub(super) struct ListedRow {
+    /// The product.
+    pub product: Product,
+    /// Whether it belongs to the list.
+    pub fits: bool,
+    /// Whether the source broke off here.
+    pub is_end: bool,
 }
 
-impl Param {
-    /// As the driver takes it, with its type, so that the statement needs no round trip to prepare.
-    pub(crate) fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
-        match self {
-            Self::Number(value) => (value, Type::INT8),
-            Self::Numbers(values) => (values, Type::INT8_ARRAY),
-            Self::Text(value) => (value, Type::TEXT),
-            Self::Time(value) => (value, Type::TIMESTAMPTZ),
-        }
+/// What a statement came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// A whole page, or all there is; and where the next one begins, if there is one.
+    Page(Vec<Product>, Option<ProductCursor>),
+    /// Some, and the position up to which these are all; the rest is elsewhere.
+    Part(Vec<Product>, ProductCursor),
+    /// The same, after as many rows as a statement may read.
+    Beginning(Vec<Product>, ProductCursor),
+    /// More than can be sorted; who is first among them is not known.
+    TooMany,
+    /// More that are equal in the columns of this position, the list's first ones, than can be sorted.
+    TooManyAlike(ProductCursor),
+}
+
+/// Reads lists. Shared by everybody who wants one.
+pub(super) struct ProductLister {
+    db: Db,
+    sampler: Arc<Sampler>,
+}
+
+impl ProductLister {
+    /// Reads from `db`; what is done beside that is done on `threads`.
+    pub(super) fn new(db: Db, threads: Handle) -> Self {
+        let sampler = Sampler::new(db.clone(), threads);
+        Self { db, sampler }
     }
-}
 
-impl From<&CursorKey> for Param {
-    fn from(key: &CursorKey) -> Self {
-        match key {
-            CursorKey::Number(value) => Self::Number(*value),
-            CursorKey::Text(value) => Self::Text(value.clone()),
-            CursorKey::Time(value) => Self::Time(value.0),
-        }
-    }
-}
-
-/// A composed statement with its parameters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Statement {
-    /// Its text.
-    pub sql: String,
-    /// Its parameters, `$1` first.
-    pub params: Vec<Param>,
-}
-
-impl Statement {
-    /// The statement for one page, which asks for one row more than the page holds.
+    /// A page of a list.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidCursor`] when the cursor belongs to another order.
-    pub(crate) fn compose(
+    /// [`CatalogError::InvalidCursor`] when the cursor belongs to another order, or when the
+    /// database is out of reach.
+    pub(super) async fn page(
+        &self,
         query: &ProductQuery,
         page: &PageRequest<ProductCursor>,
-    ) -> Result<Self, CatalogError> {
-        let mut statement = Self::default();
-        statement.push("select", &[]);
-        for term in query.terms.iter().take(TERMS_MAX) {
-            statement.filter("term", Param::Text(literal(term)));
+    ) -> Result<Page<Product, ProductCursor>, CatalogError> {
+        let order = Order::of(query);
+        if page.after.as_ref().is_some_and(|cursor| !cursor.fits(&order)) {
+            return Err(CatalogError::InvalidCursor);
         }
-        if !query.categories.is_empty() {
-            let ids = query.categories.iter().map(|category| category.0).collect();
-            statement.filter("categories", Param::Numbers(ids));
-        }
-        if let Some(price) = query.min_price {
-            statement.filter("min_price", Param::Number(price.cents()));
-        }
-        if let Some(price) = query.max_price {
-            statement.filter("max_price", Param::Number(price.cents()));
-        }
-        if query.in_stock {
-            statement.push("in_stock", &[]);
-        }
-        if let Some(cursor) = &page.after {
-            if !cursor.fits(&query.ordering) {
-                return Err(CatalogError::InvalidCursor);
-            }
-            statement.start_after(cursor, &query.ordering);
-        }
-        statement.order(&query.ordering, page.size);
-        Ok(statement)
-    }
-
-    /// Adds a fragment whose one value bears the fragment's name.
-    fn filter(&mut self, name: &str, value: Param) {
-        let number = self.param(value);
-        self.push(name, &[(name, &number)]);
-    }
-
-    /// The row-wise comparison for columns that run in different directions, from the last column
-    /// to the first: after in this one, or equal in it and after in the rest.
-    fn start_after(&mut self, cursor: &ProductCursor, ordering: &[(Column, Direction)]) {
-        let id = self.param(Param::Number(cursor.id.0));
-        let mut position = fill("after_id", &[("id", &id)]);
-        let mut leading = None;
-        for ((column, direction), key) in ordering.iter().zip(&cursor.keys).rev() {
-            let (column, value) = (fragment(column.as_str()), self.param(key.into()));
-            let (after, from) = match direction {
-                Direction::Ascending => ("after_ascending", "from_ascending"),
-                Direction::Descending => ("after_descending", "from_descending"),
+        let mut wanted = Wanted::new(query, &order, page.after.clone(), page.size);
+        let (mut items, mut stretches) = (Vec::new(), 0);
+        for _ in 0..STATEMENTS_MAX {
+            let (found, at, is_over) = match self.step(&wanted).await? {
+                Found::Page(found, next) => {
+                    items.extend(found);
+                    return Ok(Page { items, next });
+                }
+                Found::Part(found, at) => (found, at, false),
+                // Unless the catalogue is not any more as it was thought to be.
+                Found::Beginning(found, at) => (found, at, !self.sampler.renew().await?),
+                Found::TooManyAlike(at) => {
+                    wanted.level_min = at.keys.len();
+                    // A page that begins among them begins where it does.
+                    wanted.start.get_or_insert(at);
+                    continue;
+                }
+                Found::TooMany => {
+                    wanted.may_gather = false;
+                    self.sampler.renew().await?;
+                    continue;
+                }
             };
-            position = fill(after, &[("column", column), ("value", &value), ("rest", &position)]);
-            leading = Some((from, column, value));
+            items.extend(found);
+            stretches += 1;
+            if is_over || items.len() == page.size || stretches == STRETCHES_MAX {
+                return Ok(Page { items, next: Some(at) });
+            }
+            wanted.begin_at(at);
+            wanted.size = page.size - items.len();
         }
-        if let Some((from, column, value)) = leading {
-            self.push(from, &[("column", column), ("value", &value)]);
-        }
-        self.push("after", &[("position", &position)]);
-    }
-
-    fn order(&mut self, ordering: &[(Column, Direction)], size: usize) {
-        let columns: Vec<String> = ordering
-            .iter()
-            .map(|(column, direction)| {
-                let name = match direction {
-                    Direction::Ascending => "ascending",
-                    Direction::Descending => "descending",
-                };
-                fill(name, &[("column", fragment(column.as_str()))])
-            })
-            .collect();
-        let rows = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
-        let limit = self.param(Param::Number(rows));
-        self.push("order", &[("columns", &columns.join(" ")), ("limit", &limit)]);
-    }
-
-    fn param(&mut self, value: Param) -> String {
-        self.params.push(value);
-        format!("${}", self.params.len())
-    }
-
-    fn push(&mut self, name: &str, words: &[(&str, &str)]) {
-        // Writing to a String cannot fail.
-        writeln!(self.sql, "{}", fill(name, words)).ok();
-    }
-}
-
-/// A term as a LIKE pattern that matches just it: `%`, `_` and `\` are ordinary characters.
-fn literal(term: &str) -> String {
-    let mut pattern = String::with_capacity(term.len());
-    for character in term.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
-}
-
-const FRAGMENTS: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/catalog/list_products.sql"));
-
-/// The text below `-- fragment: name`, up to the next comment; empty when there is none.
-fn fragment(name: &str) -> &'static str {
-    let mut rest = FRAGMENTS;
-    while let Some((_, below)) = rest.split_once("-- fragment: ") {
-        let (title, text) = below.split_once('\n').unwrap_or((below, ""));
-        if title == name {
-            return text.split_once("--").map_or(text, |(text, _)| text).trim_end();
-        }
-        rest = below;
-    }
-    ""
-}
-
-/// A fragment with its words in braces replaced.
-fn fill(name: &str, words: &[(&str, &str)]) -> String {
-    words
-        .iter()
-        .fold(fragment(name).to_owned(), |text, (word, with)| text.replace(&format!("{{{word}}}"), with))
-}
-
-/// Representative statements for the test that prepares them: each ordering of up to two columns,
-/// as a first and as a later page, without filters and with all of them.
-#[must_use]
-pub fn list_products_samples() -> Vec<String> {
-    let full = ProductQuery {
-        terms: vec!["one".to_owned(), "two".to_owned()],
-        ordering: Vec::new(),
-        categories: vec![CategoryId(1)],
-        min_price: Some(Money::ZERO),
-        max_price: Some(Money::PRICE_MAX),
-        in_stock: true,
-    };
-    let mut orderings = vec![Vec::new()];
-    for (first, direction) in directed() {
-        orderings.push(vec![(first, direction)]);
-        for (second, other) in directed().filter(|(second, _)| *second != first) {
-            orderings.push(vec![(first, direction), (second, other)]);
-        }
-    }
-    let mut samples = Vec::new();
-    for ordering in orderings {
-        let keys = ordering.iter().map(|(column, _)| sample_key(*column)).collect();
-        let after = Some(ProductCursor { keys, id: ProductId(1) });
-        for after in [None, after] {
-            let page = PageRequest { after, size: 1 };
-            let plain = ProductQuery { ordering: ordering.clone(), ..ProductQuery::default() };
-            let filtered = ProductQuery { ordering: ordering.clone(), ..full.clone() };
-            samples.extend([plain, filtered].iter().filter_map(|q| Statement::compose(q, &page).ok()));
-        }
-    }
-    samples.into_iter().map(|statement| statement.sql).collect()
-}
-
-fn directed() -> impl Iterator<Item = (Column, Direction)> {
-    let directions = [Direction::Ascending, Direction::Descending];
-    Column::ALL.into_iter().flat_map(move |column| directions.map(|direction| (column, direction)))
-}
-
-fn sample_key(column: Column) -> CursorKey {
-    match column {
-        Column::Price | Column::Stock => CursorKey::Number(0),
-        Column::Name => CursorKey::Text(String::new()),
-        Column::CreatedAt => CursorKey::Time(Timestamp(OffsetDateTime::UNIX_EPOCH)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn first_page() -> PageRequest<ProductCursor> {
-        PageRequest { after: None, size: 10 }
-    }
-
-    fn one_line(sql: &str) -> String {
-        sql.split_whitespace().collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn a_plain_list_has_no_conditions_but_the_deletion_mark() {
-        let statement = Statement::compose(&ProductQuery::default(), &first_page()).unwrap();
-        let sql = one_line(&statement.sql);
-        assert!(sql.ends_with("WHERE p.deleted_at IS NULL ORDER BY p.id LIMIT $1"), "{sql}");
-        assert_eq!(statement.params, [Param::Number(11)]);
-    }
-
-    #[test]
-    fn columns_may_run_in_different_directions() {
-        let query = ProductQuery {
-            ordering: vec![(Column::Price, Direction::Descending), (Column::Name, Direction::Ascending)],
-            ..ProductQuery::default()
-        };
-        let keys = vec![CursorKey::Number(500), CursorKey::Text("pen".to_owned())];
-        let page = PageRequest { after: Some(ProductCursor { keys, id: ProductId(7) }), size: 10 };
-        let statement = Statement::compose(&query, &page).unwrap();
-        let sql = one_line(&statement.sql);
-        let expected = "AND p.price_cents <= $3 AND (p.price_cents < $3 OR (p.price_cents = $3 AND \
-                        (p.name > $2 OR (p.name = $2 AND p.id > $1)))) \
-                        ORDER BY p.price_cents DESC, p.name ASC, p.id LIMIT $4";
-        assert!(sql.ends_with(expected), "{sql}");
-        let expected =
-            [Param::Number(7), Param::Text("pen".to_owned()), Param::Number(500), Param::Number(11)];
-        assert_eq!(statement.params, expected);
-    }
-
-    #[test]
-    fn pattern_characters_are_ordinary_in_terms() {
-        let query = ProductQuery { terms: vec![r"50%_a\b".to_owned()], ..ProductQuery::default() };
-        let statement = Statement::compose(&query, &first_page()).unwrap();
-        assert_eq!(statement.params.first(), Some(&Param::Text(r"50\%\_a\\b".to_owned())));
-    }
-
-    #[test]
-    fn a_cursor_of_another_order_is_refused() {
-        let by_price =
-            ProductQuery { ordering: vec![(Column::Price, Direction::Ascending)], ..ProductQuery::default() };
-        for keys in
-            [vec![], vec![CursorKey::Text(String::new())], vec![CursorKey::Number(1), CursorKey::Number(1)]]
-        {
-            let page = PageRequest { after: Some(ProductCursor { keys, id: ProductId(1) }), size: 1 };
-            assert_eq!(Statement::compose(&by_price, &page), Err(CatalogError::InvalidCursor));
+        match wanted.start {
+            Some(at) if stretches > 0 => Ok(Page { items, next: Some(at) }),
+            // Six are enough for a stretch: one that finds too many, and one for each column.
+            _ => Err(CatalogError::Internal),
         }
     }
 
-    #[test]
-    fn every_fragment_is_found_and_filled() {
-        for sql in list_products_samples() {
-            assert!(!sql.contains(['{', '}']), "{sql}");
-            assert!(!sql.contains("--"), "{sql}");
+    /// How the first statement of a page is run, in the words of the database.
+    ///
+    /// # Errors
+    /// As of [`Self::page`].
+    pub(super) async fn explain(
+        &self,
+        query: &ProductQuery,
+        page: &PageRequest<ProductCursor>,
+    ) -> Result<String, CatalogError> {
+        let order = Order::of(query);
+        if page.after.as_ref().is_some_and(|cursor| !cursor.fits(&order)) {
+            return Err(CatalogError::InvalidCursor);
         }
-        for name in ["term", "categories", "min_price", "max_price", "in_stock", "after", "after_id", "order"]
-        {
-            assert!(!fragment(name).is_empty(), "{name}");
-        }
-        assert!(Column::ALL.iter().all(|column| !fragment(column.as_str()).is_empty()));
+        let wanted = Wanted::new(query, &order, page.after.clone(), page.size);
+        let statement = Statement::compose(&wanted, &self.plan(&wanted).await?);
+        let client = self.db.client(LIST_PRODUCTS).await?;
+        Ok(store::explain(&client, &statement.explained()).await?)
+    }
+
+    async fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, CatalogError> {
+        Ok(match Plan::without_doubt(wanted) {
+            Some(plan) => plan,
+            None => Plan::choose(wanted, &*self.sampler.sample().await?),
+        })
+    }
+
+    async fn step(&self, wanted: &Wanted<'_>) -> Result<Found, CatalogError> {
+        let plan = self.plan(wanted).await?;
+        let statement = Statement::compose(wanted, &plan);
+        let client = self.db.client(LIST_PRODUCTS).await?;
+        let rows = store::list_products(&client, &statement).await?;
+        drop(client);
+        Ok(plan.read(rows, wanted))
     }
 }

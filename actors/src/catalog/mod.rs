@@ -1,14 +1,17 @@
 //! The catalogue: categories and products as readers see them.
 //!
 //! Promises: a write is seen by the next read on the node that wrote, and by the other nodes once
-//! they have read the event log; a page costs the same however deep it is; a search word is never a
-//! pattern. Categories are written here, in transactions of their own. Whatever touches a product
-//! or a stock is passed on to the inventory, which writes it in its batches.
+//! they have read the event log, within a second; a page costs the same however deep it is; a search
+//! word is never a pattern. Categories are written here, in transactions of their own. Whatever
+//! touches a product or a stock is passed on to the inventory, which writes it in its batches.
 
+mod board;
 mod cache;
+mod cursor;
+mod document;
 mod error;
-mod import;
 mod list;
+mod loader;
 mod product;
 mod redis;
 pub(crate) mod store;
@@ -16,25 +19,36 @@ mod write;
 
 use std::sync::Arc;
 
-pub use cache::{CatalogCache, Document};
+use futures_util::FutureExt;
+
+pub use cache::CatalogCache;
+pub use cursor::{CursorKey, CursorSeal, ProductCursor};
+pub use document::Document;
 pub use error::CatalogError;
-pub use import::{ImportReport, ImportRow};
-pub use list::{Column, CursorKey, Direction, ProductCursor, ProductQuery, TERMS_MAX, list_products_samples};
+pub use list::{Column, Direction, LIST_ROWS_MAX, ProductQuery, TERMS_MAX, list_products_samples};
 pub use product::{
     CATEGORIES_MAX, Category, CategoryChanges, NewCategory, NewProduct, Product, ProductChanges, STOCK_MAX,
 };
 
-use crate::db::Db;
-use crate::feed::Announcer;
+use crate::db::{Database, Db};
+use crate::feed::{self, Announcer};
 use crate::inventory::Inventory;
 use crate::types::{CategoryId, Page, PageRequest, ProductId};
-use cache::Key;
+use board::About;
+use cache::{Key, Loaded, Loading};
+use list::ProductLister;
+use loader::ProductLoader;
+
+/// Lists that are asked for with more words than this, in bytes, are not kept.
+const KEPT_WORDS_MAX: usize = 256;
+/// What a failure to get a connection for a read is told under.
+const LOADING: &str = "catalog/read";
 
 /// How the catalogue is read.
 #[derive(Clone, Debug)]
 pub struct CatalogSettings {
-    /// Entries the in-process cache may hold; one counts once for each 4 KiB of its size.
-    pub cache_entries_max: u64,
+    /// Memory for answers that are kept in this process, in bytes; 0 keeps none.
+    pub cache_bytes: u64,
 }
 
 /// The catalogue. Cheap to clone.
@@ -43,38 +57,92 @@ pub struct Catalog {
     db: Db,
     announcer: Announcer,
     cache: Arc<CatalogCache>,
+    loader: Arc<ProductLoader>,
+    lister: Arc<ProductLister>,
+    seal: CursorSeal,
     inventory: Inventory,
 }
 
 impl Catalog {
-    /// The catalogue in `db`, read through `cache`, which must be among the announcer's listeners.
+    /// The catalogue in `database`, read through `cache`, which must be among the announcer's
+    /// listeners. Its pages are sealed with `seal`.
     #[must_use]
-    pub fn new(db: Db, announcer: Announcer, cache: Arc<CatalogCache>, inventory: Inventory) -> Self {
-        Self { db, announcer, cache, inventory }
+    pub fn new(
+        database: &Database,
+        announcer: Announcer,
+        cache: Arc<CatalogCache>,
+        seal: CursorSeal,
+        inventory: Inventory,
+    ) -> Self {
+        let db = database.db();
+        let loader = ProductLoader::new(db.clone(), database.handle());
+        let lister = Arc::new(ProductLister::new(db.clone(), database.handle()));
+        Self { db, announcer, cache, loader, lister, seal, inventory }
     }
 
     /// All categories by id, as a JSON array.
     ///
     /// # Errors
     /// When the database is out of reach.
-    pub async fn list_categories(&self) -> Result<Document, CatalogError> {
-        self.read(Key::Categories).await
+    pub async fn list_categories(&self) -> Result<Arc<Document>, CatalogError> {
+        let load = || {
+            let db = self.db.clone();
+            async move { Ok(store::list_categories(&db.client(LOADING).await?).await?) }.boxed()
+        };
+        self.read(Key::Categories, About::Categories, load).await
     }
 
     /// A category as JSON.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`], or when the database is out of reach.
-    pub async fn get_category(&self, id: CategoryId) -> Result<Document, CatalogError> {
-        self.read(Key::Category(id.0)).await
+    pub async fn get_category(&self, id: CategoryId) -> Result<Arc<Document>, CatalogError> {
+        let load = || {
+            let db = self.db.clone();
+            async move { Ok(store::get_category(&db.client(LOADING).await?, id).await?) }.boxed()
+        };
+        self.read(Key::Category(id.0), About::Category(id.0), load).await
     }
 
-    /// A product as JSON, with its versions.
+    /// A product as JSON.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`], or when the database is out of reach.
-    pub async fn get_product(&self, id: ProductId) -> Result<Document, CatalogError> {
-        self.read(Key::Product(id.0)).await
+    /// [`CatalogError::NotFound`], or when the database is out of reach or has too much to do.
+    pub async fn get_product(&self, id: ProductId) -> Result<Arc<Document>, CatalogError> {
+        let load = || self.loader.clone().load(id.0).boxed();
+        self.read(Key::Product(id.0), About::Product(id.0), load).await
+    }
+
+    /// The first page of a list that was asked for with these very words before, if it may be
+    /// repeated. Never waits.
+    #[must_use]
+    pub fn known_first_page(&self, words: &str) -> Option<Arc<Document>> {
+        self.cache.look(Key::FirstPage(words))?
+    }
+
+    /// The first page of a list, as JSON. `words` tell it from every other list and page size; `link`
+    /// puts into words where the page after it begins.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn first_page(
+        &self,
+        words: &str,
+        query: &ProductQuery,
+        size: usize,
+        link: impl Fn(&ProductCursor) -> String + Send + Sync + 'static,
+    ) -> Result<Arc<Document>, CatalogError> {
+        let is_by_stock = |(column, _): &(Column, Direction)| *column == Column::Stock;
+        let by_stock = query.in_stock || query.ordering.iter().any(is_by_stock);
+        let link = Arc::new(link);
+        let load = || {
+            let (catalog, query, link) = (self.clone(), query.clone(), link.clone());
+            async move { catalog.load_first_page(query, size, &*link).await }.boxed()
+        };
+        if words.len() > KEPT_WORDS_MAX {
+            return load().await?.document.map(Arc::new).ok_or(CatalogError::NotFound);
+        }
+        self.read(Key::FirstPage(words), About::Products { by_stock }, load).await
     }
 
     /// A page of products, read from the database.
@@ -87,28 +155,54 @@ impl Catalog {
         query: &ProductQuery,
         page: &PageRequest<ProductCursor>,
     ) -> Result<Page<Product, ProductCursor>, CatalogError> {
-        let statement = list::Statement::compose(query, page)?;
-        let client = self.db.client("catalog/list_products.sql").await?;
-        let mut items = store::list_products(&client, &statement).await?;
+        self.lister.page(query, page).await
+    }
+
+    /// How the database reads a page of products: its plan, with what each part of it came to. For
+    /// whoever asks why a list takes so long.
+    ///
+    /// # Errors
+    /// As of [`Self::list_products`].
+    pub async fn explain_products(
+        &self,
+        query: &ProductQuery,
+        page: &PageRequest<ProductCursor>,
+    ) -> Result<String, CatalogError> {
+        self.lister.explain(query, page).await
+    }
+
+    /// What makes the cursors of this shop's lists its own.
+    #[must_use]
+    pub const fn cursor_seal(&self) -> &CursorSeal {
+        &self.seal
+    }
+
+    async fn read(
+        &self,
+        key: Key<'_>,
+        about: About,
+        load: impl Fn() -> Loading + Send + Sync,
+    ) -> Result<Arc<Document>, CatalogError> {
+        let found = match self.cache.look(key) {
+            Some(found) => found,
+            // Apart, so that the usual read does not carry the state of this one about.
+            None => Box::pin(self.cache.get(key, about, load)).await?,
+        };
+        found.ok_or(CatalogError::NotFound)
+    }
+
+    async fn load_first_page(
+        self,
+        query: ProductQuery,
+        size: usize,
+        link: &(dyn Fn(&ProductCursor) -> String + Send + Sync),
+    ) -> Result<Loaded, CatalogError> {
+        let client = self.db.client("feed/get_bounds.sql").await?;
+        // Before the page is read, which is therefore no older.
+        let (seq, _) = feed::store::bounds(&client).await?;
         drop(client);
-        let more = items.len() > page.size;
-        items.truncate(page.size);
-        let last = items.last().filter(|_| more);
-        let next = last.map(|last| ProductCursor::after(last, &query.ordering));
-        Ok(Page { items, next })
-    }
-
-    async fn read(&self, key: Key) -> Result<Document, CatalogError> {
-        let entry = self.cache.get(key, || self.load(key)).await?;
-        entry.document.clone().ok_or(CatalogError::NotFound)
-    }
-
-    async fn load(&self, key: Key) -> Result<cache::Entry, CatalogError> {
-        let client = self.db.client("catalog/read").await?;
-        Ok(match key {
-            Key::Product(id) => store::get_product(&client, ProductId(id)).await?,
-            Key::Category(id) => store::get_category(&client, CategoryId(id)).await?,
-            Key::Categories => store::list_categories(&client).await?,
-        })
+        let page = self.list_products(&query, &PageRequest { after: None, size }).await?;
+        let next = page.next.as_ref().map(|cursor| link(cursor).into());
+        Ok(Loaded { seq: seq.0, document: Some(Document::of_page(&page.items, next)) })
     }
 }

@@ -1,27 +1,25 @@
 //! The catalogue's tables: what is read of them, and the categories' own writes. Products and their
 //! stock are written by the inventory.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
-use super::cache::{Document, Entry};
-use super::list::Statement;
+use super::cache::Loaded;
+use super::document::Document;
+use super::list::{LIST_PRODUCTS, ListedRow, Sample, SampleRow, Statement};
 use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product};
 use crate::db::{StoreError, queries};
 use crate::types::{CategoryId, Money, ProductId, Timestamp};
 
 queries! {
-    FIND_CATEGORIES_BY_NAME = "catalog/find_categories_by_name.sql";
-    FIND_PRODUCTS_BY_SKU = "catalog/find_products_by_sku.sql";
     GET_CATEGORY = "catalog/get_category.sql";
-    GET_PRODUCT = "catalog/get_product.sql";
+    GET_PRODUCTS = "catalog/get_products.sql";
     INSERT_CATEGORY = "catalog/insert_category.sql";
     LIST_CATEGORIES = "catalog/list_categories.sql";
     LOCK_NEW_CATEGORIES = "catalog/lock_new_categories.sql";
+    SAMPLE_PRODUCTS = "catalog/sample_products.sql";
+    TIDY_SEARCH = "catalog/tidy_search.sql";
     UPDATE_CATEGORY = "catalog/update_category.sql";
 }
 
@@ -29,31 +27,43 @@ queries! {
 pub(super) const NAME_CONSTRAINT: &str = "categories_name_key";
 /// Any constant serves that nothing else on the database uses.
 const NEW_CATEGORIES_LOCK: i64 = 0x6361_7465_676f_7279;
-const LIST_PRODUCTS: &str = "catalog/list_products.sql";
 
 /// All categories by id, as one JSON array.
-pub(super) async fn list_categories(client: &impl GenericClient) -> Result<Entry, StoreError> {
+pub(super) async fn list_categories(client: &impl GenericClient) -> Result<Loaded, StoreError> {
     let rows = LIST_CATEGORIES.rows(client, &[]).await?;
     let seq = rows.first().map_or(0, |row| row.get(0));
     let categories: Vec<Category> = rows.iter().filter_map(category_from_optional).collect();
-    Ok(Entry { seq, document: Some(document(&categories, 0, 0)) })
+    Ok(Loaded { seq, document: Some(Document::of(&categories)) })
 }
 
 /// A category, if it exists.
-pub(super) async fn get_category(client: &impl GenericClient, id: CategoryId) -> Result<Entry, StoreError> {
+pub(super) async fn get_category(client: &impl GenericClient, id: CategoryId) -> Result<Loaded, StoreError> {
     let row = GET_CATEGORY.opt(client, &[&id.0]).await?;
     let category = row.as_ref().and_then(category_from_optional);
     let seq = row.map_or(0, |row| row.get(0));
-    Ok(Entry { seq, document: category.map(|category| document(&category, 0, 0)) })
+    Ok(Loaded { seq, document: category.as_ref().map(Document::of) })
 }
 
-/// A product, if it exists.
-pub(super) async fn get_product(client: &impl GenericClient, id: ProductId) -> Result<Entry, StoreError> {
-    let row = GET_PRODUCT.opt(client, &[&id.0]).await?;
-    let product = row.as_ref().filter(|row| row.get::<_, Option<i64>>(0).is_some()).map(product_from);
-    let seq = row.map_or(0, |row| row.get("last_seq"));
-    let document = product.map(|product| document(&product, product.version, product.stock_version));
-    Ok(Entry { seq, document })
+/// The rows of those of these products that exist, in any order, and the last event that their
+/// snapshot shows.
+pub(super) async fn get_products(
+    client: &impl GenericClient,
+    products: &[i64],
+) -> Result<(i64, Vec<Row>), StoreError> {
+    let mut rows = GET_PRODUCTS.rows(client, &[&products]).await?;
+    let seq = rows.first().map_or(0, |row| row.get("last_seq"));
+    rows.retain(|row| product_id(row).is_some());
+    Ok((seq, rows))
+}
+
+/// Which product a row of [`get_products`] is, if it is one.
+pub(super) fn product_id(row: &Row) -> Option<i64> {
+    row.get("id")
+}
+
+/// The JSON of such a row.
+pub(super) fn product_document(row: &Row) -> Document {
+    Document::of_product(&product_from(row))
 }
 
 /// The rows of a composed list. It is planned anew each time, for its values, and no connection
@@ -61,10 +71,55 @@ pub(super) async fn get_product(client: &impl GenericClient, id: ProductId) -> R
 pub(super) async fn list_products(
     client: &Object,
     statement: &Statement,
-) -> Result<Vec<Product>, StoreError> {
+) -> Result<Vec<ListedRow>, StoreError> {
+    let rows = composed(client, statement).await?;
+    let listed = |row: &Row| ListedRow {
+        product: product_from(row),
+        fits: row.get("fits"),
+        is_end: row.get("is_end"),
+    };
+    Ok(rows.iter().map(listed).collect())
+}
+
+/// How a composed list that explains itself was run.
+pub(super) async fn explain(client: &Object, statement: &Statement) -> Result<String, StoreError> {
+    let rows = composed(client, statement).await?;
+    let lines: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(lines.join("\n"))
+}
+
+async fn composed(client: &Object, statement: &Statement) -> Result<Vec<Row>, StoreError> {
     let params: Vec<_> = statement.params.iter().map(super::list::Param::typed).collect();
     let rows = client.query_typed(&statement.sql, &params).await;
-    Ok(rows.map_err(|error| StoreError::new(LIST_PRODUCTS, error))?.iter().map(product_from).collect())
+    rows.map_err(|error| StoreError::new(LIST_PRODUCTS, error))
+}
+
+/// So many products, about, from all over the catalogue, with at most so many characters of each.
+pub(super) async fn sample_products(
+    client: &impl GenericClient,
+    products: usize,
+    chars: usize,
+) -> Result<Sample, StoreError> {
+    let products = i64::try_from(products).unwrap_or(i64::MAX);
+    let chars = i32::try_from(chars).unwrap_or(i32::MAX);
+    let rows = SAMPLE_PRODUCTS.rows(client, &[&products, &chars]).await?;
+    let (span, counted) = rows.first().map_or((0, 0), |row| (row.get("span"), row.get("total")));
+    let sampled = |row: &Row| SampleRow {
+        id: row.get("id"),
+        text: row.get("search_text"),
+        category: row.get("category_id"),
+        price: row.get("price_cents"),
+        quantity: row.get("quantity"),
+        name: row.get("name"),
+        created_at: Timestamp(row.get("created_at")),
+    };
+    Ok(Sample::new(rows.iter().map(sampled).collect(), span, counted))
+}
+
+/// Has searches find what was written lately where everything else is.
+pub(crate) async fn tidy_search(client: &impl GenericClient) -> Result<(), StoreError> {
+    TIDY_SEARCH.rows(client, &[]).await?;
+    Ok(())
 }
 
 /// Waits until no other transaction adds a category; holds until this one ends.
@@ -92,30 +147,6 @@ pub(super) async fn update_category(
         (changes.description.is_some(), changes.description.as_ref().and_then(Option::as_ref));
     let row = UPDATE_CATEGORY.opt(client, &[&id.0, &changes.name, &set_description, &description]).await?;
     Ok(row.as_ref().map(category_from))
-}
-
-/// The ids of the categories that have one of these names.
-pub(super) async fn find_categories_by_name(
-    client: &impl GenericClient,
-    names: &[&str],
-) -> Result<HashMap<String, CategoryId>, StoreError> {
-    let rows = FIND_CATEGORIES_BY_NAME.rows(client, &[&names]).await?;
-    Ok(rows.iter().map(|row| (row.get(1), CategoryId(row.get(0)))).collect())
-}
-
-/// The products that have one of these skus, by sku.
-pub(super) async fn find_products_by_sku(
-    client: &impl GenericClient,
-    skus: &[&str],
-) -> Result<HashMap<String, Product>, StoreError> {
-    let rows = FIND_PRODUCTS_BY_SKU.rows(client, &[&skus]).await?;
-    Ok(rows.iter().map(|row| (row.get("sku"), product_from(row))).collect())
-}
-
-fn document(value: &impl serde::Serialize, version: i64, stock_version: i64) -> Document {
-    // Strings, numbers and nulls always serialize.
-    let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-    Document { body, version, stock_version }
 }
 
 /// From the rows that begin with `last_seq` and have a null id where there is nothing.

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, web};
 use emporium_actors::catalog::{CategoryChanges, NewCategory};
 use emporium_actors::types::CategoryId;
 
-use super::{Keyed, Subject, document, look_up_key};
+use super::{Keyed, Subject, look_up_key, reading};
 use crate::http::AppState;
 use crate::http::auth;
 use crate::http::body::Body;
@@ -18,15 +18,17 @@ use crate::http::respond::{self, Answer};
 const NAME_CHARS_MAX: usize = 100;
 
 /// `GET /api/categories/`: all of them.
-pub(super) async fn list(state: web::Data<AppState>) -> Answer {
+pub(super) async fn list(req: HttpRequest, state: web::Data<AppState>) -> Answer {
     let categories = state.shop.catalog.list_categories().await;
-    Ok(document(categories.map_err(|error| Subject::Category.catalog_error(&error))?.body))
+    let categories = categories.map_err(|error| Subject::Category.catalog_error(&error))?;
+    reading::answer(&req, &categories).await
 }
 
 /// `GET /api/categories/{id}/`.
 pub(super) async fn detail(req: HttpRequest, state: web::Data<AppState>) -> Answer {
     let category = state.shop.catalog.get_category(id_of(&req)?).await;
-    Ok(document(category.map_err(|error| Subject::Category.catalog_error(&error))?.body))
+    let category = category.map_err(|error| Subject::Category.catalog_error(&error))?;
+    reading::answer(&req, &category).await
 }
 
 /// `POST /api/categories/`.

@@ -4,13 +4,16 @@
 //! exists, whether the idempotency key has been answered, the body, its fields.
 
 mod categories;
-mod etag;
+pub(super) mod etag;
+mod export;
+mod import;
 mod product_query;
 mod products;
+mod reading;
 mod search;
 
-use actix_web::http::{StatusCode, header};
-use actix_web::web::{Bytes, ServiceConfig};
+use actix_web::http::StatusCode;
+use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 use emporium_actors::catalog::{CATEGORIES_MAX, CatalogError};
 use emporium_actors::idempotency::{Done, IdempotencyKey};
@@ -27,6 +30,31 @@ use super::respond;
 
 /// Declares the endpoints.
 pub(crate) fn routes(cfg: &mut ServiceConfig) {
+    Resource::new("Products List", "/api/products/")
+        .get(products::list)
+        .post(products::create)
+        .staff_writes()
+        .mount(cfg);
+    Resource::new("Products Import", "/api/products/import/")
+        .speaking(&import::FORMATS)
+        .post(import::import)
+        .staff_writes()
+        .mount(cfg);
+    Resource::new("Products Export", "/api/products/export/")
+        .speaking(&export::FORMATS)
+        .get(export::export)
+        .mount(cfg);
+    Resource::new("Products Detail", "/api/products/{id}/")
+        .get(products::detail)
+        .put(products::replace)
+        .patch(products::change)
+        .delete(products::remove)
+        .staff_writes()
+        .mount(cfg);
+    Resource::new("Product Stock", "/api/products/{id}/stock/")
+        .post(products::correct_stock)
+        .staff_writes()
+        .mount(cfg);
     Resource::new("Categories List", "/api/categories/")
         .get(categories::list)
         .post(categories::create)
@@ -37,22 +65,6 @@ pub(crate) fn routes(cfg: &mut ServiceConfig) {
         .put(categories::replace)
         .patch(categories::change)
         .delete(categories::remove)
-        .staff_writes()
-        .mount(cfg);
-    Resource::new("Products List", "/api/products/")
-        .get(products::list)
-        .post(products::create)
-        .staff_writes()
-        .mount(cfg);
-    Resource::new("Product Stock", "/api/products/{id}/stock/")
-        .post(products::correct_stock)
-        .staff_writes()
-        .mount(cfg);
-    Resource::new("Products Detail", "/api/products/{id}/")
-        .get(products::detail)
-        .put(products::replace)
-        .patch(products::change)
-        .delete(products::remove)
         .staff_writes()
         .mount(cfg);
 }
@@ -108,11 +120,6 @@ impl Subject {
             InventoryError::Internal => ApiError::internal(),
         }
     }
-}
-
-/// `200` with JSON that the catalogue has kept as bytes.
-fn document(body: Bytes) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(body)
 }
 
 /// What the idempotency key of a write that makes something has led to.

@@ -1,7 +1,9 @@
 //! What a client may ask of the list of products, and the cursor that leads to its next page.
 
-use emporium_actors::catalog::{Column, CursorKey, Direction, ProductCursor, ProductQuery, TERMS_MAX};
-use emporium_actors::types::{CategoryId, Money, PageRequest, ProductId, Timestamp};
+use emporium_actors::catalog::{
+    Column, CursorKey, CursorSeal, Direction, ProductCursor, ProductQuery, TERMS_MAX,
+};
+use emporium_actors::types::{CategoryId, Money, PageRequest, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -18,25 +20,27 @@ pub(super) struct ListRequest {
     pub(super) query: ProductQuery,
     /// Which page of them.
     pub(super) page: PageRequest<ProductCursor>,
+    seal: CursorSeal,
 }
 
 /// A cursor on the wire, within the opaque text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WireCursor {
-    /// The ordering it belongs to, as [`show_ordering`] writes it.
-    ordering: String,
-    /// The last row's values, as text: numbers, names, microseconds since 1970.
+    /// The values of the first columns of the list's order, as text: numbers, names, microseconds
+    /// since 1970.
     keys: Vec<String>,
-    /// The last row's id.
-    id: i64,
+    /// Whether the page begins with those who have these values, and not behind them.
+    is_before: bool,
+    /// What makes it ours, and of this very list.
+    seal: String,
 }
 
 impl ListRequest {
-    /// Reads the parameters.
+    /// Reads the parameters; cursors are to have this seal.
     ///
     /// # Errors
-    /// `400` with every unusable one, `404` for a cursor of another list.
-    pub(super) fn parse(query: &Query) -> Result<Self, ApiError> {
+    /// `400` with every unusable one, a cursor of another list among them.
+    pub(super) fn parse(query: &Query, seal: &CursorSeal) -> Result<Self, ApiError> {
         let mut errors = FieldErrors::default();
         let mut read = Reader { query, errors: &mut errors };
         let products = ProductQuery {
@@ -53,9 +57,9 @@ impl ListRequest {
         let PageRequest { after, size } = respond::page_request::<WireCursor>(query)?;
         let after = match after {
             None => None,
-            Some(wire) => Some(read_cursor(&wire, &products.ordering).ok_or_else(respond::invalid_cursor)?),
+            Some(wire) => Some(read_cursor(&wire, &products, seal).ok_or_else(respond::invalid_cursor)?),
         };
-        Ok(Self { query: products, page: PageRequest { after, size } })
+        Ok(Self { query: products, page: PageRequest { after, size }, seal: seal.clone() })
     }
 
     /// The cursor to the next page, for the wire.
@@ -65,7 +69,8 @@ impl ListRequest {
             CursorKey::Text(text) => text.clone(),
             CursorKey::Time(time) => (time.0.unix_timestamp_nanos() / 1000).to_string(),
         });
-        WireCursor { ordering: show_ordering(&self.query.ordering), keys: keys.collect(), id: cursor.id.0 }
+        let seal = self.seal.seal(&self.query, cursor);
+        WireCursor { keys: keys.collect(), is_before: cursor.is_before, seal }
     }
 }
 
@@ -140,22 +145,11 @@ fn parse_ordering(text: &str) -> Vec<(Column, Direction)> {
     ordering
 }
 
-/// As a client would write it.
-fn show_ordering(ordering: &[(Column, Direction)]) -> String {
-    let members = ordering.iter().map(|(column, direction)| match direction {
-        Direction::Ascending => column.as_str().to_owned(),
-        Direction::Descending => format!("-{}", column.as_str()),
-    });
-    members.collect::<Vec<_>>().join(",")
-}
-
-/// The position that a cursor stands for in a list of this order, if it belongs to one.
-fn read_cursor(wire: &WireCursor, ordering: &[(Column, Direction)]) -> Option<ProductCursor> {
-    if wire.ordering != show_ordering(ordering) || wire.keys.len() != ordering.len() {
-        return None;
-    }
-    let keys = wire.keys.iter().zip(ordering).map(|(text, (column, _))| match column {
-        Column::Price | Column::Stock => text.parse().ok().map(CursorKey::Number),
+/// The position that a cursor stands for in this list, if it was given out for it.
+fn read_cursor(wire: &WireCursor, query: &ProductQuery, seal: &CursorSeal) -> Option<ProductCursor> {
+    let columns = query.ordering.iter().map(|(column, _)| *column).chain([Column::Id]);
+    let keys = wire.keys.iter().zip(columns).map(|(text, column)| match column {
+        Column::Id | Column::Price | Column::Stock => text.parse().ok().map(CursorKey::Number),
         Column::Name => Some(CursorKey::Text(text.clone())),
         Column::CreatedAt => {
             let nanos = text.parse::<i64>().ok().map(|micros| i128::from(micros) * 1000)?;
@@ -163,8 +157,8 @@ fn read_cursor(wire: &WireCursor, ordering: &[(Column, Direction)]) -> Option<Pr
             Some(CursorKey::Time(Timestamp(time)))
         }
     });
-    let cursor = ProductCursor { keys: keys.collect::<Option<_>>()?, id: ProductId(wire.id) };
-    cursor.fits(ordering).then_some(cursor)
+    let cursor = ProductCursor { keys: keys.collect::<Option<_>>()?, is_before: wire.is_before };
+    (cursor.keys.len() == wire.keys.len() && seal.is_genuine(query, &cursor, &wire.seal)).then_some(cursor)
 }
 
 #[cfg(test)]
@@ -173,9 +167,14 @@ mod tests {
 
     use super::*;
 
+    fn seal() -> CursorSeal {
+        CursorSeal::new("a secret for tests alone, long enough to sign with")
+    }
+
     fn parse(query: &str) -> Result<ListRequest, String> {
         let req = TestRequest::with_uri(&format!("/?{query}")).to_http_request();
-        ListRequest::parse(&Query::of(&req)).map_err(|error| serde_json::to_string(&error).unwrap())
+        let parsed = ListRequest::parse(&Query::of(&req), &seal());
+        parsed.map_err(|error| serde_json::to_string(&error).unwrap())
     }
 
     #[test]
@@ -215,23 +214,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_leads_back_to_its_row_in_its_own_order_alone() {
-        let ordering = parse_ordering("-price,name,created_at,stock");
+    fn a_cursor_leads_back_to_its_row_in_its_own_list_alone() {
         let time = OffsetDateTime::from_unix_timestamp_nanos(1_736_922_698_809_214_000).unwrap();
-        let cursor = ProductCursor {
-            keys: vec![
-                CursorKey::Number(150),
-                CursorKey::Text("Pen, \"blue\"".to_owned()),
-                CursorKey::Time(Timestamp(time)),
-                CursorKey::Number(3),
-            ],
-            id: ProductId(9),
-        };
-        let query = ProductQuery { ordering: ordering.clone(), ..ProductQuery::default() };
-        let request = ListRequest { query, page: PageRequest { after: None, size: 1 } };
-        let wire = request.show_cursor(&cursor);
-        assert_eq!(read_cursor(&wire, &ordering), Some(cursor));
-        assert_eq!(read_cursor(&wire, &parse_ordering("price,name,created_at,stock")), None);
-        assert_eq!(read_cursor(&wire, &[]), None);
+        let keys = [
+            CursorKey::Number(150),
+            CursorKey::Text("Pen, \"blue\"".to_owned()),
+            CursorKey::Time(Timestamp(time)),
+            CursorKey::Number(3),
+            CursorKey::Number(9),
+        ];
+        let list = "ordering=-price,name,created_at,stock&search=pen";
+        let request = parse(list).ok().unwrap();
+        for (len, is_before) in [(5, false), (1, true), (2, false)] {
+            let cursor = ProductCursor { keys: keys[..len].to_vec(), is_before };
+            let wire = request.show_cursor(&cursor);
+            assert_eq!(read_cursor(&wire, &request.query, &seal()), Some(cursor));
+            for other in [
+                "",
+                "ordering=price,name,created_at,stock&search=pen",
+                "ordering=-price,name,created_at,stock",
+            ] {
+                let other = parse(other).ok().unwrap();
+                assert_eq!(read_cursor(&wire, &other.query, &seal()), None);
+            }
+            let longer = WireCursor { keys: [&wire.keys[..], &["1".to_owned()]].concat(), ..wire };
+            assert_eq!(read_cursor(&longer, &request.query, &seal()), None);
+        }
     }
 }

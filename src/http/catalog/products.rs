@@ -1,13 +1,13 @@
 //! `/api/products/`.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
-use emporium_actors::catalog::{CatalogError, NewProduct, ProductChanges, STOCK_MAX};
+use actix_web::{HttpRequest, web};
+use emporium_actors::catalog::{CatalogError, NewProduct, ProductChanges, ProductCursor, STOCK_MAX};
 use emporium_actors::inventory::{CorrectStock, CreateProduct, EditProduct, RemoveProduct};
 use emporium_actors::types::{CategoryId, Money, ProductId};
 
 use super::product_query::ListRequest;
-use super::{Keyed, Subject, document, etag, look_up_key};
+use super::{Keyed, Subject, etag, look_up_key, reading};
 use crate::http::AppState;
 use crate::http::auth;
 use crate::http::body::Body;
@@ -32,26 +32,36 @@ pub(super) async fn list(req: HttpRequest, state: web::Data<AppState>) -> Answer
         let text = format!("The query is longer than {QUERY_BYTES_MAX} bytes.");
         return Err(ApiError::detail(StatusCode::URI_TOO_LONG, text));
     }
-    let request = ListRequest::parse(&Query::of(&req))?;
-    let page = state.shop.catalog.list_products(&request.query, &request.page).await;
-    let page = page.map_err(|error| Subject::Product.catalog_error(&error))?;
-    let next = page.next.map(|cursor| request.show_cursor(&cursor));
-    respond::page(&req, &page.items, next)
+    match state.shop.catalog.known_first_page(req.query_string()) {
+        Some(page) => reading::answer(&req, &page).await,
+        // Apart, so that the usual read does not carry the state of this one about.
+        None => Box::pin(look_up(&req, &state)).await,
+    }
+}
+
+/// A page that has to be read, the first one or a later one.
+async fn look_up(req: &HttpRequest, state: &AppState) -> Answer {
+    let query = Query::of(req);
+    let request = ListRequest::parse(&query, state.shop.catalog.cursor_seal())?;
+    let fail = |error| Subject::Product.catalog_error(&error);
+    if request.page.after.is_some() {
+        let page = state.shop.catalog.list_products(&request.query, &request.page).await.map_err(fail)?;
+        let next = page.next.map(|cursor| request.show_cursor(&cursor));
+        let mut response = respond::page(req, &page.items, next)?;
+        response.headers_mut().insert(header::CACHE_CONTROL, reading::CACHING);
+        return Ok(response);
+    }
+    let (products, size, path) = (request.query.clone(), request.page.size, req.path().to_owned());
+    let link = move |cursor: &ProductCursor| respond::next_link(&path, &query, &request.show_cursor(cursor));
+    let page = state.shop.catalog.first_page(req.query_string(), &products, size, link).await;
+    reading::answer(req, &*page.map_err(fail)?).await
 }
 
 /// `GET /api/products/{id}/`, or `304` where the client has it already.
 pub(super) async fn detail(req: HttpRequest, state: web::Data<AppState>) -> Answer {
     let product = state.shop.catalog.get_product(id_of(&req)?).await;
     let product = product.map_err(|error| Subject::Product.catalog_error(&error))?;
-    let tag = etag::of(product.version, product.stock_version);
-    let mut response = if etag::is_known(&req, &tag) {
-        HttpResponse::NotModified().finish()
-    } else {
-        document(product.body)
-    };
-    let tag = header::HeaderValue::from_str(&tag).map_err(|error| ApiError::internal().caused_by(error))?;
-    response.headers_mut().insert(header::ETAG, tag);
-    Ok(response)
+    reading::answer(&req, &product).await
 }
 
 /// `POST /api/products/`.

@@ -1,0 +1,563 @@
+//! Which plan is the shortest: guessed from a sample, in memory.
+//!
+//! A source in the order of the list is read until the page is full: of products that are spread
+//! evenly, as many as there are to each that fits, times the size of the page. A source of those who
+//! meet a condition is read whole, and sorted. So the first is short when many fit, the second when
+//! few do: at pages of `n` of `N` products, the shorter way takes `sqrt(n * N)` rows at the most, if
+//! they are spread evenly. In between, a search can be narrowed to a stretch
+//! of the order in which enough of them are expected.
+
+use std::collections::HashSet;
+
+use memchr::memmem::Finder;
+
+use super::super::ProductQuery;
+use super::super::cursor::CursorKey;
+use super::plan::{Plan, ROWS_MAX, Source, Wanted};
+use super::sample::{Sample, SampleRow};
+use super::{Column, Direction, TERMS_MAX};
+
+/// The most that a source may be expected to have that is read whole.
+const GATHERED_MAX: u64 = 8_000;
+/// The most entries of the search index that one search may be expected to read.
+const ENTRIES_MAX: u64 = 300_000;
+/// The most words of one search that are looked up; what is left is compared.
+const LOOKED_UP_MAX: usize = 3;
+/// The most categories to which a search is narrowed.
+const SEARCHED_MAX: usize = 8;
+/// The most stretches, of ids or prices, that a search is narrowed to.
+const STRETCHES_MAX: u64 = 64;
+/// Ids to a stretch, as the index has them.
+const STRETCH_IDS: i64 = 4096;
+/// Fewer products of the sample tell nothing about where the others are.
+const KNOWN_MIN: usize = 4;
+
+/// What things cost, in tenths of what it takes to read and check a product.
+mod cost {
+    /// A product in the order of an index.
+    pub(super) const WALKED: u64 = 10;
+    /// A product that is sorted.
+    pub(super) const GATHERED: u64 = 12;
+    /// Looking up the stock of a product, or the product of a stock.
+    pub(super) const LOOKED_UP: u64 = 12;
+    /// An entry of the search index.
+    pub(super) const ENTRY: u64 = 1;
+    /// A search, besides.
+    pub(super) const SEARCH: u64 = 100;
+    /// A stretch that a search is narrowed to.
+    pub(super) const STRETCH: u64 = 270;
+}
+
+/// The words of a search, as the sample is compared with them.
+struct Words {
+    /// In the form of the searched texts, as nearly as can be told here.
+    forms: Vec<Finder<'static>>,
+    /// What the search index can look up of each: runs of three letters or more. None where it is the
+    /// whole word.
+    runs: Vec<Option<Vec<Finder<'static>>>>,
+    /// Those of which the search index can look up something.
+    known: Vec<usize>,
+    /// Their unusual characters.
+    symbols: Vec<char>,
+}
+
+impl Words {
+    fn of(query: &ProductQuery) -> Self {
+        let finder = |text: &str| Finder::new(text).into_owned();
+        let mut words = Self { forms: Vec::new(), runs: Vec::new(), known: Vec::new(), symbols: Vec::new() };
+        for (word, term) in query.terms.iter().take(TERMS_MAX).enumerate() {
+            let form = search_form(term);
+            let runs: Vec<&str> = long_runs(&form).collect();
+            if !runs.is_empty() {
+                words.known.push(word);
+            }
+            words.symbols.extend(form.chars().filter(|c| is_symbol(*c)));
+            words.runs.push((runs != [form.as_str()]).then(|| runs.into_iter().map(finder).collect()));
+            words.forms.push(finder(&form));
+        }
+        words
+    }
+}
+
+/// As `search_form` of the database has it, but for letters whose capitals are several letters.
+fn search_form(term: &str) -> String {
+    let capital = |c: char| match c {
+        '\u{1f}' => '\u{1e}',
+        _ => {
+            let mut capitals = c.to_uppercase();
+            capitals.next().filter(|_| capitals.len() == 0).unwrap_or(c)
+        }
+    };
+    term.chars().map(capital).collect()
+}
+
+/// The runs of letters and digits of which there are trigrams.
+fn long_runs(form: &str) -> impl Iterator<Item = &str> {
+    let is_word = |c: char| c.is_alphabetic() || c.is_ascii_digit();
+    form.split(move |c| !is_word(c)).filter(|run| run.chars().count() >= 3)
+}
+
+/// As `search_symbols` of the database has it.
+fn is_symbol(c: char) -> bool {
+    !(c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, ' ' | '\u{1f}'))
+}
+
+/// What a product of the sample has of what is asked for.
+struct Facts {
+    /// The words that it has, and those that the search index would give it for, bit by bit.
+    words: u32,
+    looked_up: u32,
+    category: bool,
+    price: bool,
+    stock: bool,
+    /// It is at or behind the beginning of the page.
+    is_ahead: bool,
+    /// All of that.
+    is_wanted: bool,
+}
+
+/// What is thought of a page.
+pub(super) struct Guess<'a> {
+    wanted: &'a Wanted<'a>,
+    sample: &'a Sample,
+    words: Words,
+    /// Of each product of the sample, in its order.
+    facts: Vec<Facts>,
+}
+
+impl<'a> Guess<'a> {
+    /// Compares the sample with what is wanted.
+    pub(super) fn new(wanted: &'a Wanted<'a>, sample: &'a Sample) -> Self {
+        let words = Words::of(wanted.query);
+        let categories = wanted.query.categories.iter().map(|category| category.0).collect();
+        let facts = sample.rows.iter().map(|row| Facts::of(row, wanted, &words, &categories)).collect();
+        Self { wanted, sample, words, facts }
+    }
+
+    /// The plan that is expected to cost the least.
+    pub(super) fn best(&self) -> Plan {
+        let (steps, in_order) = self.best_in_order();
+        match self.best_whole() {
+            Some((cost, whole)) if cost < steps && self.wanted.may_gather => whole,
+            _ => in_order,
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&'a SampleRow, &Facts)> {
+        self.sample.rows.iter().zip(&self.facts)
+    }
+
+    /// The column by whose index it is best to go. By that of the first one, all that are equal in it
+    /// have to be sorted; by that of a later one, all have to be passed over that are not.
+    fn best_in_order(&self) -> (u64, Plan) {
+        let Wanted { order, level_min, .. } = self.wanted;
+        let mut best: Option<(u64, Plan)> = None;
+        for level in *level_min..order.keys().len() {
+            if !self.wanted.begins_within(level) {
+                break;
+            }
+            let alike = if order.is_exact(level) { 0 } else { self.sample.products(self.alike(level)) };
+            let (steps, plan) = self.in_order(level);
+            let cost = steps.saturating_add(alike.saturating_mul(self.per_walked()));
+            let is_sortable = alike <= u64::try_from(self.budget()).unwrap_or(u64::MAX) * 8 / 10;
+            if is_sortable && best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, plan));
+            }
+            if order.is_exact(level) {
+                break;
+            }
+        }
+        // One row tells of whom there are so many, and the next plan goes by another column.
+        best.unwrap_or_else(|| (u64::MAX, Plan { budget: 1, ..self.in_order(*level_min).1 }))
+    }
+
+    /// How many of the sample are equal, in the columns up to the one at `level`, to those with whom
+    /// the page begins.
+    fn alike(&self, level: usize) -> usize {
+        let columns = self.wanted.order.keys();
+        let begins_among = self.wanted.begins_within(level + 1);
+        let keys: Vec<CursorKey> = match self.wanted.start_keys().get(..=level) {
+            Some(keys) if begins_among => keys.to_vec(),
+            _ => {
+                let ahead = self.rows().filter(|(_, facts)| facts.is_ahead).map(|(row, _)| row);
+                let Some(first) = ahead.min_by(|a, b| a.beside_in(b, self.wanted.order)) else { return 0 };
+                columns.iter().take(level + 1).map(|(column, _)| first.value(*column)).collect()
+            }
+        };
+        self.count(|row, _| row.beside_position(self.wanted.order, &keys).is_eq())
+    }
+
+    /// How many rows are read in order at most: fewer where each costs more.
+    fn budget(&self) -> usize {
+        let rows = u64::try_from(ROWS_MAX).unwrap_or(u64::MAX) * cost::WALKED / self.per_walked();
+        usize::try_from(rows).unwrap_or(ROWS_MAX).max(self.wanted.size + 2)
+    }
+
+    fn per_walked(&self) -> u64 {
+        cost::WALKED + if self.wanted.sees_stock() { cost::LOOKED_UP } else { 0 }
+    }
+
+    /// What it costs to read in order until the page is full.
+    fn in_order(&self, level: usize) -> (u64, Plan) {
+        let Wanted { query, order, size, .. } = self.wanted;
+        let walked = order.keys().get(level).copied().unwrap_or((Column::Id, Direction::Ascending));
+        let source = match (walked.0, query.categories.as_slice()) {
+            (Column::Stock, _) => Source::Stock,
+            // Nothing is in that order within a category but all of it.
+            (Column::Name, _) => Source::Products(None),
+            (_, [category]) => Source::Products(Some(*category)),
+            _ => Source::Products(None),
+        };
+        let from = self.wanted.start_keys().get(level);
+        let is_read = |row: &SampleRow, facts: &Facts| {
+            (!matches!(source, Source::Products(Some(_))) || facts.category)
+                && (walked.0 != Column::Price || facts.price)
+                && (walked.0 != Column::Stock || facts.stock)
+                && from.is_none_or(|from| walked.1.apply(row.compare(walked.0, from)).is_ge())
+        };
+        let before = self.wanted.start_keys().get(..level).unwrap_or_default();
+        let fits =
+            |row: &SampleRow, facts: &Facts| facts.is_wanted && row.beside_position(order, before).is_eq();
+        let read: Vec<_> = self.rows().filter(|(row, facts)| is_read(row, facts)).collect();
+        let fitting: Vec<&SampleRow> =
+            read.iter().filter(|(row, facts)| fits(row, facts)).map(|(row, _)| *row).collect();
+        let read: Vec<&SampleRow> = read.into_iter().map(|(row, _)| row).collect();
+        let steps = self.steps(&read, &fitting, walked, *size);
+        // With something to spare, since it is a guess. And among those who are equal in the columns
+        // before, there must be some: whoever comes after them is not read.
+        let is_whole = steps + steps / 2 <= u64::try_from(self.budget()).unwrap_or(u64::MAX)
+            && (level == 0 || !fitting.is_empty());
+        let cost = if is_whole { steps.saturating_mul(self.per_walked()) } else { u64::MAX };
+        (cost, Plan::in_order(source, level, self.budget()))
+    }
+
+    /// How many rows are read until the page is full, of which the sample has these, and these fit.
+    fn steps(
+        &self,
+        read: &[&SampleRow],
+        fitting: &[&SampleRow],
+        walked: (Column, Direction),
+        size: usize,
+    ) -> u64 {
+        let all = self.sample.products(read.len());
+        let Some(first) = fitting.iter().min_by(|a, b| a.beside(b, walked)) else { return all };
+        let per_hit = read.len() / fitting.len();
+        let ahead = read.iter().filter(|row| row.beside(first, walked).is_lt()).count();
+        // By chance alone, the first one is hardly ever so far away.
+        let gap = if ahead > 4 * per_hit { self.sample.products(ahead - per_hit) } else { 0 };
+        let size = u64::try_from((size + 1).saturating_mul(read.len()) / fitting.len());
+        size.unwrap_or(u64::MAX).saturating_add(gap).min(all)
+    }
+
+    /// The cheapest of the sources that can be read whole.
+    fn best_whole(&self) -> Option<(u64, Plan)> {
+        let query = self.wanted.query;
+        let mut plans = self.by_words();
+        if !self.words.symbols.is_empty() {
+            let found =
+                self.count(|row, _| self.words.symbols.iter().all(|symbol| row.text.contains(*symbol)));
+            plans.extend(self.whole(Source::Symbols, found, cost::SEARCH));
+        }
+        if !query.categories.is_empty() {
+            let found = self.count(|_, facts| facts.category);
+            plans.extend(self.whole(Source::Categories, found, 0));
+        }
+        if query.min_price.is_some() || query.max_price.is_some() {
+            let found = self.count(|_, facts| facts.price);
+            plans.extend(self.whole(Source::Prices, found, 0));
+        }
+        if query.in_stock {
+            let found = self.count(|_, facts| facts.stock);
+            let besides = self.sample.products(found).saturating_mul(cost::LOOKED_UP);
+            plans.extend(self.whole(Source::InStock, found, besides));
+        }
+        plans.into_iter().min_by_key(|(cost, _)| *cost)
+    }
+
+    /// A source of which the sample has so many, if that is not too much.
+    fn whole(&self, source: Source, found: usize, besides: u64) -> Option<(u64, Plan)> {
+        let products = self.sample.products(found);
+        let cost = products.saturating_mul(self.per_gathered()).saturating_add(besides);
+        (products <= GATHERED_MAX).then(|| (cost, Plan::whole(source)))
+    }
+
+    fn per_gathered(&self) -> u64 {
+        cost::GATHERED + if self.wanted.sees_stock() { cost::LOOKED_UP } else { 0 }
+    }
+
+    /// Searches for the rarest word, for the two rarest, and so on; each whole, and narrowed.
+    fn by_words(&self) -> Vec<(u64, Plan)> {
+        let having = |word: &usize| self.count(|_, facts| facts.looked_up & (1 << word) != 0);
+        let mut rarest: Vec<(usize, usize)> =
+            self.words.known.iter().map(|word| (having(word), *word)).collect();
+        rarest.sort_unstable();
+        let categories = self.wanted.query.categories.len();
+        let is_within = (1..=SEARCHED_MAX).contains(&categories);
+        let Some((fewest, _)) = rarest.first().copied() else { return Vec::new() };
+        let words: Vec<usize> = rarest.into_iter().map(|(_, word)| word).take(LOOKED_UP_MAX).collect();
+        let mut plans = Vec::new();
+        for count in 1..=words.len() {
+            let looked_up = words[..count].iter().fold(0, |bits, word| bits | 1 << word);
+            let found =
+                |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
+            let source = Source::Words(words[..count].to_vec(), is_within);
+            let lists = u64::try_from(count + usize::from(is_within)).unwrap_or(u64::MAX);
+            let entries = self.sample.products(fewest).saturating_mul(lists);
+            if entries <= ENTRIES_MAX {
+                let besides = cost::SEARCH + entries * cost::ENTRY;
+                let found = self.count(|_, facts| found(facts));
+                plans.extend(self.whole(source.clone(), found, besides));
+            }
+            if categories <= 1 || !is_within {
+                plans.extend(self.narrowed(source, found));
+            }
+        }
+        plans
+    }
+
+    /// The same search, among those alone who come next in the order, as long as enough of them fit.
+    fn narrowed(&self, source: Source, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
+        let first @ (column, direction) = *self.wanted.order.keys().first()?;
+        let ahead: Vec<_> = self.in_order_of(first)?.filter(|(_, facts)| facts.is_ahead).collect();
+        let mut fitting =
+            ahead.iter().enumerate().filter(|(_, (_, facts))| facts.is_wanted).map(|(at, _)| at);
+        let nearest = fitting.next()?;
+        let known = 1 + fitting.count();
+        if known < KNOWN_MIN {
+            return None;
+        }
+        let per_hit = ahead.len() / known;
+        let gap = if nearest > 4 * per_hit { nearest } else { 0 };
+        // Three times as many as are needed: chance leaves few pages short.
+        let needed = u64::try_from((3 * self.wanted.size + 32).saturating_mul(ahead.len()) / known).ok()?;
+        let (end, _) = *ahead.get(gap + self.sample.sampled(needed) + 1)?;
+        let begin = match self.wanted.start_keys().first() {
+            Some(key) => key.clone(),
+            None => ahead.first()?.0.value(column),
+        };
+        if direction.apply(end.compare(column, &begin)).is_le() {
+            return None;
+        }
+        let stretches = stretches(column, &begin, &end.value(column)).filter(|n| *n <= STRETCHES_MAX)?;
+        let inside = ahead.iter().take_while(|(row, _)| row.beside(end, first).is_lt());
+        let products = self.sample.products(inside.filter(|(_, facts)| found(facts)).count());
+        let cost = cost::SEARCH + stretches * cost::STRETCH + products.saturating_mul(self.per_gathered());
+        let plan = Plan { until: Some(end.value(column)), ..Plan::whole(source) };
+        (products <= GATHERED_MAX).then_some((cost, plan))
+    }
+
+    /// The sample in the order of a column, where that is known.
+    fn in_order_of(
+        &self,
+        (column, direction): (Column, Direction),
+    ) -> Option<Box<dyn Iterator<Item = (&'a SampleRow, &Facts)> + '_>> {
+        let places: Box<dyn DoubleEndedIterator<Item = usize>> = match column {
+            Column::Id => Box::new(0..self.facts.len()),
+            Column::Price => Box::new(self.sample.by_price.iter().copied()),
+            _ => return None,
+        };
+        let pair = |place: usize| Some((self.sample.rows.get(place)?, self.facts.get(place)?));
+        Some(match direction {
+            Direction::Ascending => Box::new(places.filter_map(pair)),
+            Direction::Descending => Box::new(places.rev().filter_map(pair)),
+        })
+    }
+
+    fn count(&self, has: impl Fn(&SampleRow, &Facts) -> bool) -> usize {
+        self.rows().filter(|(row, facts)| has(row, facts)).count()
+    }
+}
+
+impl Facts {
+    fn of(row: &SampleRow, wanted: &Wanted<'_>, words: &Words, categories: &HashSet<i64>) -> Self {
+        let ProductQuery { min_price, max_price, in_stock, .. } = wanted.query;
+        let text = row.text.as_bytes();
+        let (mut has, mut looked_up) = (0, 0);
+        for (word, (form, runs)) in words.forms.iter().zip(&words.runs).enumerate() {
+            let bit = |has: bool| u32::from(has) << word;
+            let has_form = form.find(text).is_some();
+            has |= bit(has_form);
+            looked_up |= match runs {
+                None => bit(has_form),
+                Some(runs) => bit(has_form || runs.iter().all(|run| run.find(text).is_some())),
+            };
+        }
+        let facts = Self {
+            words: has,
+            looked_up,
+            category: categories.is_empty() || categories.contains(&row.category),
+            price: min_price.is_none_or(|price| row.price >= price.cents())
+                && max_price.is_none_or(|price| row.price <= price.cents()),
+            stock: !in_stock || row.quantity > 0,
+            is_ahead: wanted.is_at_or_behind_start(row),
+            is_wanted: false,
+        };
+        let has_all = facts.words.count_ones() as usize == words.forms.len();
+        let is_wanted = has_all && facts.category && facts.price && facts.stock && facts.is_ahead;
+        Self { is_wanted, ..facts }
+    }
+}
+
+/// How many stretches there are between two values, about.
+fn stretches(column: Column, begin: &CursorKey, end: &CursorKey) -> Option<u64> {
+    let (CursorKey::Number(begin), CursorKey::Number(end)) = (begin, end) else { return None };
+    let (low, high) = (begin.min(end), begin.max(end));
+    match column {
+        Column::Id => u64::try_from(high / STRETCH_IDS - low / STRETCH_IDS + 1).ok(),
+        // Between two powers of 2 there are about six levels.
+        _ => {
+            let bits = |cents: i64| u64::from(cents.max(0).unsigned_abs().saturating_add(1).ilog2());
+            Some(6 * (bits(*high) - bits(*low) + 1))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::super::super::cursor::ProductCursor;
+    use super::super::Order;
+    use super::*;
+    use crate::types::{CategoryId, Money, Timestamp};
+
+    const TOTAL: i64 = 1_000_000;
+    const SAMPLED: i64 = 2_000;
+
+    /// Two thousand of a million products, of which every one is like `of` says.
+    fn sample(of: impl Fn(i64) -> SampleRow) -> Sample {
+        let rows = (0..SAMPLED).map(|n| SampleRow { id: 1 + n * TOTAL / SAMPLED, ..of(n) }).collect();
+        Sample::new(rows, TOTAL, TOTAL)
+    }
+
+    fn row(text: &str) -> SampleRow {
+        SampleRow {
+            id: 0,
+            text: text.to_owned(),
+            category: 1,
+            price: 100,
+            quantity: 5,
+            name: String::new(),
+            created_at: Timestamp(OffsetDateTime::UNIX_EPOCH),
+        }
+    }
+
+    /// Has a word in one of so many products, evenly spread.
+    fn spread(word: &str, every: i64) -> Sample {
+        sample(|n| row(if n % every == every / 2 { word } else { "ANOTHER" }))
+    }
+
+    fn best(sample: &Sample, query: &ProductQuery, start: Option<ProductCursor>) -> Plan {
+        let order = Order::of(query);
+        Plan::choose(&Wanted::new(query, &order, start, 20), sample)
+    }
+
+    fn search(terms: &[&str], ordering: &[(Column, Direction)]) -> ProductQuery {
+        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
+        ProductQuery { terms, ordering: ordering.to_vec(), ..ProductQuery::default() }
+    }
+
+    const BY_NAME: [(Column, Direction); 1] = [(Column::Name, Direction::Ascending)];
+    const BY_STOCK: [(Column, Direction); 1] = [(Column::Stock, Direction::Descending)];
+
+    #[test]
+    fn what_many_have_is_read_in_order_and_what_few_have_is_looked_up() {
+        for (every, is_walked) in [(1, true), (20, true), (100, true), (1_000, false), (SAMPLED, false)] {
+            let plan = best(&spread("LAMP", every), &search(&["lamp"], &BY_NAME), None);
+            assert_eq!(plan.is_in_order(), is_walked, "one in {every}: {plan:?}");
+            assert_eq!(plan.until, None);
+        }
+        let nobody = best(&spread("LAMP", 2), &search(&["lamb"], &BY_NAME), None);
+        assert_eq!(nobody.source, Source::Words(vec![0], false));
+    }
+
+    #[test]
+    fn a_search_by_id_looks_no_further_than_it_has_to() {
+        for (start, low, high) in [(None, 1, 60_000), (Some(500_000), 500_000, 560_000)] {
+            let start = start.map(|id| ProductCursor { keys: vec![CursorKey::Number(id)], is_before: false });
+            let plan = best(&spread("LAMP", 100), &search(&["lamp"], &[]), start);
+            let Some(CursorKey::Number(until)) = plan.until else { panic!("{plan:?}") };
+            assert!((low..high).contains(&until), "{until}");
+        }
+        // Towards the end, there is nothing left to leave out.
+        let start = Some(ProductCursor { keys: vec![CursorKey::Number(999_000)], is_before: false });
+        assert_eq!(best(&spread("LAMP", 100), &search(&["lamp"], &[]), start).until, None);
+    }
+
+    #[test]
+    fn what_is_far_away_is_not_walked_to() {
+        let late =
+            sample(|n| SampleRow { name: format!("{n:05}"), ..row(if n > 1_990 { "LAMP" } else { "" }) });
+        let plan = best(&late, &search(&["lamp"], &BY_NAME), None);
+        assert_eq!(plan.source, Source::Words(vec![0], false));
+    }
+
+    #[test]
+    fn common_words_that_hardly_meet_are_looked_up_together() {
+        let never = sample(|n| row(if n % 2 == 0 { "ALPHA" } else { "OMEGA" }));
+        let plan = best(&never, &search(&["alpha", "omega"], &BY_NAME), None);
+        assert!(plan.is_in_order(), "half a million entries are too many: {plan:?}");
+        let rarely = sample(|n| row(if n % 20 == 0 { "ALPHA" } else { "OMEGA" }));
+        let plan = best(&rarely, &search(&["alpha", "omega"], &BY_NAME), None);
+        assert!(matches!(&plan.source, Source::Words(words, _) if words.len() == 2), "{plan:?}");
+        // The rare one alone is enough where few have it.
+        let plan = best(&spread("ALPHA ZYXWV", 1_000), &search(&["a", "zyxwv"], &BY_NAME), None);
+        assert_eq!(plan.source, Source::Words(vec![1], false));
+    }
+
+    #[test]
+    fn letters_are_walked_to_and_unusual_characters_looked_up() {
+        let plan = best(&spread("ZZ 50%", 1_000), &search(&["zz"], &[]), None);
+        assert_eq!(plan.source, Source::Products(None));
+        let plan = best(&spread("ZZ 50%", 1_000), &search(&["%"], &[]), None);
+        assert_eq!(plan.source, Source::Symbols);
+    }
+
+    #[test]
+    fn the_narrowest_condition_leads() {
+        let uneven = sample(|n| SampleRow {
+            category: if n % 500 == 1 { 2 } else { 1 },
+            price: n,
+            quantity: i64::from(n % 700 == 1),
+            ..row("")
+        });
+        let plain = ProductQuery { ordering: BY_NAME.to_vec(), ..ProductQuery::default() };
+        let cents = |cents: i64| Some(Money::from_cents(cents));
+        let in_stock = ProductQuery { in_stock: true, ..plain.clone() };
+        assert_eq!(best(&uneven, &in_stock, None).source, Source::InStock);
+        let cheap = ProductQuery { max_price: cents(3), ..plain.clone() };
+        assert_eq!(best(&uneven, &cheap, None).source, Source::Prices);
+        let most = ProductQuery { min_price: cents(3), ..plain };
+        assert_eq!(best(&uneven, &most, None).source, Source::Products(None));
+        for (category, source) in [(1, Source::Stock), (2, Source::Categories)] {
+            let categories = vec![CategoryId(category)];
+            let by_stock =
+                ProductQuery { categories, ordering: BY_STOCK.to_vec(), ..ProductQuery::default() };
+            assert_eq!(best(&uneven, &by_stock, None).source, source, "category {category}");
+        }
+    }
+
+    #[test]
+    fn among_a_multitude_of_equals_the_next_column_leads() {
+        let ordering = [(Column::Price, Direction::Ascending), (Column::Name, Direction::Ascending)];
+        let query = search(&[], &ordering);
+        let keys = vec![CursorKey::Number(100), CursorKey::Text("00100".to_owned()), CursorKey::Number(1)];
+        let start = Some(ProductCursor { keys, is_before: false });
+        let equal = sample(|n| SampleRow { name: format!("{n:05}"), ..row("") });
+        assert_eq!(best(&equal, &query, start.clone()).level, 1);
+        // Nobody knows yet where they begin: the first row tells.
+        assert_eq!(best(&equal, &query, None).budget, 1);
+        let different = sample(|n| SampleRow { price: n, ..row("") });
+        let plan = best(&different, &query, start);
+        assert!(plan.level == 0 && plan.budget > 1, "{plan:?}");
+    }
+
+    #[test]
+    fn an_empty_sample_misleads_nobody() {
+        let nothing = Sample::new(Vec::new(), 0, -1);
+        for query in [search(&["lamp"], &BY_NAME), search(&["%"], &[]), search(&[], &BY_STOCK)] {
+            let plan = best(&nothing, &query, None);
+            assert!(plan.budget > 1, "{plan:?}");
+        }
+    }
+}

@@ -1,9 +1,0 @@
--- A product with its stock, and the number of the last event that this snapshot shows.
--- $1 bigint product
--- Row: id, sku, name, description, price_cents, category_id, quantity, created_at, updated_at,
--- version, stock_version, last_seq. There is always a row; its id is null when there is no such product.
--- Served by products_pkey and stock_pkey.
-SELECT p.id, p.sku, p.name, p.description, p.price_cents, p.category_id, s.quantity,
-       p.created_at, p.updated_at, p.version, s.version AS stock_version, e.last_seq
-FROM event_counter e
-LEFT JOIN (products p JOIN stock s ON s.product_id = p.id) ON p.id = $1 AND p.deleted_at IS NULL
