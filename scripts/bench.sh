@@ -15,6 +15,7 @@
 # BENCH_CARTS     carts of a round of checkouts; 1024
 # BENCH_PORT      this port and the next one are used; 8090
 # BENCH_FOLDER    where data, results and reports go: a real disk; target/bench
+# BENCH_PRODUCTS  products of the catalogue that is imported; 1000000
 # BENCH_REPORT    the file to write; docs/benchmarks.md
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +28,7 @@ read -r -a spread_clients <<<"${BENCH_SPREAD_CLIENTS:-64 256 512}"
 read -r -a page_clients <<<"${BENCH_PAGE_CLIENTS:-64 256}"
 read -r -a naive_clients <<<"16 64"
 carts=${BENCH_CARTS:-1024}
+products=${BENCH_PRODUCTS:-1000000}
 cart_clients=64
 port=${BENCH_PORT:-8090}
 folder=${BENCH_FOLDER:-target/bench}
@@ -163,6 +165,7 @@ naive() {
 
 # --- the runs ------------------------------------------------------------------------------------
 
+command -v curl >/dev/null || { say 'curl is missing, which imports a catalogue (Debian: curl)'; exit 1; }
 [[ -x $shop ]] || { say "$shop is missing; make bench builds it"; exit 1; }
 say "results go to $folder and $report"
 
@@ -214,6 +217,90 @@ for clients in "${page_clients[@]}"; do
 done
 close_shop
 
+# --- the catalogue's cache, and what it hides ------------------------------------------------------
+
+open_shop
+path='/api/products/?page_size=20'
+"$shop" loadtest bare --url "$url" --path "$path" --port $((port + 1)) >"$folder/bare.log" 2>&1 &
+bare_pid=$!
+sleep 1
+for clients in "${page_clients[@]}"; do
+    load "list-bare-$clients" browse --url "$bare_url" --path "$path" "${timing[@]:2}" --clients "$clients"
+    load "list-shop-$clients" browse --url "$url" --path "$path" "${timing[@]:2}" --clients "$clients"
+done
+
+# Every read of a product asks the database, as pgbench does.
+EMPORIUM_CATALOG__CACHE_BYTES=0 open_shop
+read -r low high < <(sql -d emporium -AtF ' ' -c 'SELECT min(id), max(id) FROM products')
+for clients in "${naive_clients[@]}"; do
+    name=pgbench-read-$clients
+    run=("$programs/pgbench" -h "$(socket)" -p 5432 -U emporium -n -M prepared -j 2 -c "$clients"
+        -f bench/read.sql -D "low=$low" -D "high=$high")
+    say "$name: pgbench, one product a transaction"
+    "${run[@]}" -T "$warm_up" emporium >/dev/null 2>"$folder/$name.log"
+    "${run[@]}" -T "$seconds" emporium >"$folder/$name.txt" 2>"$folder/$name.log" || { cat "$folder/$name.log" >&2; exit 1; }
+    row "$name" "$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$folder/$name.txt")" "" "" "" transactions
+    load "uncached-$clients" browse --lists 0 --zipf 0 "${timing[@]}" --clients "$clients"
+done
+
+open_shop
+load hot-readers-64 flash-sale "${timing[@]}" --clients 64 --readers 64
+close_shop
+
+# --- a whole catalogue ----------------------------------------------------------------------------
+
+peak_kib() { sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$shop_pid/status"; }
+
+# import_file NAME FILE : as a client does; its last line is the verdict. Sets took, in seconds.
+import_file() {
+    local name=$1 file=$2 access began
+    access=$(curl -sS "$url/api/auth/login/" -H 'Content-Type: application/json' \
+        -d "{\"username\":\"admin\",\"password\":\"$ADMIN_PASSWORD\"}" | sed -n 's/.*"access":"\([^"]*\)".*/\1/p')
+    began=$(date +%s.%N)
+    # Without the closing slash, behind which curl would put the file's name.
+    curl -sS -X POST -T "$file" -H "Authorization: Bearer $access" -H 'Content-Type: text/csv' \
+        "$url/api/products/import" >"$folder/$name.ndjson"
+    took=$(calc "printf \"%.1f\", $(date +%s.%N) - $began")
+    if ! tail -n 1 "$folder/$name.ndjson" | grep -q '"type":"report".*"refused":0'; then
+        tail -n 3 "$folder/$name.ndjson" >&2
+        say "$name failed"
+        exit 1
+    fi
+}
+
+say "a catalogue of $products products"
+"$shop" demo --products "$products" --out "$folder/catalogue.csv"
+for round in 1 2; do
+    awk -F, -v OFS=, -v round="$round" 'NR == 1 { print "sku,stock" } NR > 1 { print $1, NR % 1000 + round }' \
+        "$folder/catalogue.csv" >"$folder/stocks-$round.csv"
+done
+
+open_shop
+import_file import-new "$folder/catalogue.csv"
+new_seconds=$took
+row import-new "$(calc "print $products / $took")" "" "" "" products
+import_file import-stocks "$folder/stocks-1.csv"
+stocks_seconds=$took
+row import-stocks "$(calc "print $products / $took")" "" "" "" products
+import_kib=$(peak_kib)
+
+load quiet-64 spread "${timing[@]}" --clients 64 --popularity "$demo/orders.csv.gz"
+import_file import-beside "$folder/stocks-2.csv" &
+import_pid=$!
+load importing-64 spread "${timing[@]}" --clients 64 --popularity "$demo/orders.csv.gz"
+if ! kill -0 "$import_pid" 2>/dev/null; then
+    say "the import was over before the checkouts were; take more products"
+fi
+wait "$import_pid"
+close_shop
+
+# --- feeds ---------------------------------------------------------------------------------------
+
+# shellcheck source=scripts/bench-feeds.sh
+. scripts/bench-feeds.sh
+feeds_runs
+close_shop
+
 # --- the table -----------------------------------------------------------------------------------
 
 goals=$folder/goals.md
@@ -254,8 +341,22 @@ goal 'checkout from the cart, to direct orders' "$(ratio "$(rate_of "cart-$cart_
     "$(whole "$(rate_of "cart-$cart_clients")")/s to $(whole "$(rate_of "hot-$cart_clients")")/s, $cart_clients clients"
 goal 'product read, cached, to the bare handler' "$(ratio "$(best_of page-)" "$(best_of bare-)")" 'at least' 0.75 '×' \
     "$(whole "$(best_of page-)")/s to $(whole "$(best_of bare-)")/s"
+goal 'first page of 20, cached, to the bare handler' "$(ratio "$(best_of list-shop-)" "$(best_of list-bare-)")" 'at least' 0.75 '×' \
+    "$(whole "$(best_of list-shop-)")/s to $(whole "$(best_of list-bare-)")/s"
+goal 'product read, uncached, to the same query in pgbench' "$(ratio "$(best_of uncached-)" "$(best_of pgbench-read-)")" 'at least' 0.6 '×' \
+    "$(whole "$(best_of uncached-)")/s to $(whole "$(best_of pgbench-read-)")/s"
+goal 'hot product, read by 64 while 64 buy it: stocks older than 1 s' "$(figure "$folder/hot-readers-64.json" failed)" 'at most' 0 '' \
+    "$(whole "$(rate_of hot-readers-64)") reads and orders/s"
 goal 'server memory, idle' "$(calc "printf \"%.0f\", $idle_kib / 1000")" 'at most' 40 ' MB' 'resident, with the demo catalogue'
 goal "server memory, under ${hot_clients[-1]} clients" "$(calc "printf \"%.0f\", $busy_kib / 1000")" 'at most' 200 ' MB' 'resident, at most'
+
+goal "import of $products new products" "$new_seconds" 'at most' 60 ' s' "over HTTP, as CSV"
+goal "import of $products stocks" "$stocks_seconds" 'at most' 60 ' s' "over HTTP, as CSV"
+goal 'server memory, at most, in those imports' "$(calc "printf \"%.0f\", $import_kib / 1000")" 'at most' 150 ' MB' 'resident'
+goal 'checkouts while importing, to those without' "$(ratio "$(rate_of importing-64)" "$(rate_of quiet-64)")" 'at least' 0.5 '×' \
+    "$(whole "$(rate_of importing-64)")/s to $(whole "$(rate_of quiet-64)")/s"
+
+feeds_goals
 
 table=$folder/table.md
 {

@@ -2,8 +2,10 @@
 
 pub mod application;
 pub mod cli;
+mod connection;
 pub mod embedded;
 pub mod http;
 pub mod loadtest;
+mod product_file;
 pub mod settings;
 pub mod ws;

@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Body, Expect, Folder, TestApp, TestDatabase};
+use crate::harness::{Expect, Folder, TestApp, TestDatabase};
 
 const SECRET: &str = "a secret for tests alone, long enough to sign with";
 
@@ -63,7 +63,7 @@ fn help_names_every_command_and_each_explains_itself() {
     let output = emporium(&["--help"], &[]);
     assert!(output.status.success());
     let help = text(&output.stdout);
-    for command in ["serve", "migrate", "create-admin", "import", "audit", "loadtest"] {
+    for command in ["serve", "migrate", "create-admin", "import", "export", "demo", "audit", "loadtest"] {
         assert!(help.contains(command), "{command} in {help}");
         let output = emporium(&[command, "--help"], &[]);
         assert!(output.status.success() && output.stdout.len() > 100, "{command}");
@@ -172,44 +172,6 @@ async fn the_first_staff_account_is_made_on_the_command_line() {
         shown.lines().find_map(|line| line.strip_prefix("password: ")).expect("a generated password");
     let password = password.split_whitespace().next().unwrap();
     app.try_log_in("eve", password).await.expect_status(200);
-}
-
-#[tokio::test]
-async fn an_import_is_all_or_nothing_and_names_every_bad_line() {
-    let app = TestApp::start().await;
-    let staff = app.staff().await;
-    let folder = Folder::new();
-    let variables = [("DATABASE_URL", app.database_url())];
-    let head = "sku,name,description,category,price,stock\n";
-    let bad = file_with(
-        &folder,
-        "bad.csv",
-        &format!(
-            "{head}A,Apple,,Fruit,1.50,10\nB,,,Fruit,1.00,1\nC,Cherry,,Fruit,1.999,1\nD,Date,,Fruit,1.00,-1\nE,Elder\n"
-        ),
-    );
-    let output = emporium_beside(&["import", &bad], &variables).await;
-    fails(&output, 1, &["line 3", "line 4", "line 5", "line 6", "bad.csv"]);
-    assert_eq!(app.get("/api/products/").await.expect_json(200), json!([]));
-    assert_eq!(app.get("/api/categories/").await.expect_json(200), json!([]));
-
-    let good = file_with(
-        &folder,
-        "good.csv",
-        &format!("{head}A,Apple,,Fruit,1.50,10\nB,\"Bread, white\",fresh,Bakery,2.00,5\n"),
-    );
-    for told in ["2 new", "2 unchanged"] {
-        let output = emporium_beside(&["import", &good], &variables).await;
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).contains(told), "{}", text(&output.stdout));
-    }
-    let products = app.get("/api/products/?ordering=name").await.expect_json(200);
-    assert_eq!(products.ids().len(), 2);
-    assert_eq!(
-        (&products[1]["name"], &products[1]["description"]),
-        (&json!("Bread, white"), &json!("fresh"))
-    );
-    app.audit_is_clean(&staff).await;
 }
 
 #[tokio::test]

@@ -72,6 +72,32 @@ async fn a_flash_sale_sells_out_exactly_and_its_report_asks_nobody() {
 }
 
 #[tokio::test]
+async fn readers_of_a_product_that_sells_are_shown_no_old_stock() {
+    let app = TestApp::start().await;
+    app.staff().await;
+    let folder = Folder::new();
+    let sale = ["flash-sale", "--clients", "4", "--readers", "4", "--warm-up", "0s", "--duration", "2s"];
+    let report = holds(&app, &folder, &sale).await;
+    let kinds = &report["figures"]["kinds"];
+    assert_eq!((&kinds[0]["name"], &kinds[1]["name"]), (&json!("order"), &json!("read")));
+    assert!(count(&report, "/figures/kinds/0/done") > 0 && count(&report, "/figures/kinds/1/done") > 0);
+    // A stock that does not sink with the sales looks to them like an old one.
+    let spoil = async {
+        eventually(Duration::from_secs(30), "a sale", async || {
+            (app.count("SELECT count(*) FROM orders WHERE status = 'pending'").await > 100).then_some(())
+        })
+        .await;
+        app.sql("UPDATE stock SET quantity = quantity + 100000").await;
+    };
+    app.sql("UPDATE orders SET status = 'delivered'").await;
+    let sale = [&sale[..], &["--stock", "1000000"]].concat();
+    let ((output, _), ()) = tokio::join!(play(&app, &folder, &sale), spoil);
+    assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(told.contains("a stock older than 1 s"), "{told}");
+}
+
+#[tokio::test]
 async fn an_open_loop_asks_for_its_rate_and_leaves_the_warm_up_out() {
     let app = TestApp::start().await;
     app.staff().await;
@@ -104,6 +130,38 @@ async fn shoppers_and_readers_find_a_sound_shop() {
     let constant = ["browse", "--path", "/health/live/"];
     holds(&app, &folder, &[&constant[..], &short[..]].concat()).await;
     app.audit_is_clean(&staff).await;
+}
+
+#[tokio::test]
+async fn sockets_hear_what_is_sold_and_a_log_that_differs_is_found_out() {
+    let app = TestApp::start().await;
+    app.staff().await;
+    let folder = Folder::new();
+    let feeds = ["feeds", "--sockets", "10", "--order-sockets", "2", "--clients", "2", "--rate", "50"];
+    let short = ["--warm-up", "100ms", "--duration", "1s"];
+    for follow in ["one", "spread", "all"] {
+        let follow = ["--follow", follow, "--products", "5"];
+        let report = holds(&app, &folder, &[&feeds[..], &follow, &short].concat()).await;
+        assert_eq!(count(&report, "/feeds/stock_sockets"), 10);
+        assert!(
+            count(&report, "/feeds/each_us/p50") > 0 && count(&report, "/feeds/order_us/p50") > 0,
+            "{report}"
+        );
+        assert_eq!(report["feeds"]["last_us"].is_object(), follow[1] == "one");
+    }
+    let spoiler = async {
+        eventually(Duration::from_secs(30), "a sale", async || {
+            let orders = "SELECT count(*) FROM events WHERE kind = 'order'";
+            (app.count(orders).await > 200).then_some(())
+        })
+        .await;
+        let told = "SELECT seq FROM events WHERE kind = 'order' ORDER BY seq DESC OFFSET 5 LIMIT 1";
+        app.sql(&format!("DELETE FROM events WHERE seq = ({told})")).await;
+    };
+    let long = [&feeds[..], &["--warm-up", "0s", "--duration", "3s"]].concat();
+    let ((output, report), ()) = tokio::join!(play(&app, &folder, &long), spoiler);
+    assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(report["feeds"]["incomplete"], json!(2), "{report}");
 }
 
 #[tokio::test]

@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 use crate::accounts::{AccountSettings, Accounts, SessionBook};
 use crate::audit::Audit;
 use crate::cart::{CartSettings, Carts};
-use crate::catalog::{Catalog, CatalogCache, CatalogSettings};
+use crate::catalog::{Catalog, CatalogCache, CatalogSettings, CursorSeal};
 use crate::db::{ConnectError, Database, StoreError};
 use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
+use crate::import::Imports;
 use crate::inventory::{Inventory, InventorySettings, SoldOut};
 use crate::limits::{LimitSettings, Limits};
 use crate::mailer::{MailerActor, MailerSettings, StopMailer};
+use crate::nodes::{Nodes, Pulse};
 use crate::orders::{OrderActor, OrderSettings};
 use crate::redis::Redis;
 
@@ -66,6 +68,8 @@ pub struct Shop {
     pub accounts: Accounts,
     /// Categories and products.
     pub catalog: Catalog,
+    /// Bringing a catalogue in, and out.
+    pub imports: Imports,
     /// The carts in use.
     pub carts: Carts,
     /// Orders.
@@ -78,6 +82,8 @@ pub struct Shop {
     pub limits: Limits,
     /// The conservation check.
     pub audit: Audit,
+    /// The nodes, this one among them once it has joined.
+    pub nodes: Nodes,
     /// The database.
     pub database: Arc<Database>,
     mailer: Option<Addr<MailerActor>>,
@@ -91,11 +97,13 @@ impl Shop {
     pub async fn start(settings: ShopSettings, database: Arc<Database>) -> Result<Self, StartError> {
         let db = database.db();
         let redis = match &settings.redis_url {
-            Some(url) => Redis::open(url, &db).await?,
+            Some(url) => Redis::open(url, &database).await?,
             None => None,
         };
         let limits = Limits::new(&settings.limits, redis.as_ref());
-        let cache = Arc::new(CatalogCache::new(&settings.catalog, redis));
+        let cache =
+            Arc::new(CatalogCache::open(&settings.catalog, redis.as_ref(), &settings.accounts.jwt_secret));
+        let seal = CursorSeal::new(&settings.accounts.jwt_secret);
         let book = Arc::new(SessionBook::default());
         let sold_out = Arc::new(SoldOut::default());
         let listeners = Listeners(Arc::new([cache.clone() as _, book.clone() as _, sold_out.clone() as _]));
@@ -107,12 +115,16 @@ impl Shop {
         let accounts =
             Accounts::start(db.clone(), announcer.clone(), book, reset_asked.clone(), settings.accounts)
                 .await?;
+        let pulse = Arc::new(Pulse::default());
+        let nodes = Nodes::new(&database, feed.clone(), pulse.clone())?;
         // The actors of a checkout share a thread: from one to the next is a push, not a wake.
         let checkout = Arbiter::new().handle();
-        let inventory = Inventory::launch(&database, announcer.clone(), &settings.inventory, &checkout)?;
+        let inventory =
+            Inventory::launch(&database, announcer.clone(), pulse, &settings.inventory, &checkout)?;
         let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders, &checkout);
         let carts = Carts::new(db.clone(), orders.clone(), &settings.carts, checkout);
-        let catalog = Catalog::new(db.clone(), announcer, cache, inventory.clone());
+        let catalog = Catalog::new(&database, announcer, cache, seal, inventory.clone());
+        let imports = Imports::new(&database, catalog.clone(), inventory.clone())?;
         let mailer = match settings.mailer {
             Some(settings) => {
                 let mailer = MailerActor::launch(db.clone(), &feed, reset_asked, settings);
@@ -121,16 +133,31 @@ impl Shop {
             None => None,
         };
         let audit = Audit::new(db);
-        Ok(Self { accounts, catalog, carts, orders, inventory, feed, limits, audit, database, mailer })
+        Ok(Self {
+            accounts,
+            catalog,
+            imports,
+            carts,
+            orders,
+            inventory,
+            feed,
+            limits,
+            audit,
+            nodes,
+            database,
+            mailer,
+        })
     }
 
     /// Closes the feeds and lets what is under way finish.
     pub async fn stop(&self) {
+        self.imports.stop();
         self.feed.stop().await;
         if let Some(mailer) = &self.mailer {
             // A mail server may be slow; what is not sent now, the next node to hold the lease sends.
             let _ = tokio::time::timeout(MAILER_PATIENCE, mailer.send(StopMailer)).await;
         }
+        self.nodes.stop().await;
     }
 
     /// Whether every actor still takes messages; actix does not restart one that has panicked.

@@ -1,6 +1,8 @@
 //! Every statement of the shop in one list, for whoever wants to check them all.
 
-use crate::{accounts, audit, cart, catalog, db, feed, idempotency, inventory, mailer, orders, redis};
+use crate::{
+    accounts, audit, cart, catalog, db, feed, idempotency, import, inventory, mailer, nodes, orders, redis,
+};
 
 /// Every statement of the shop, by name, the composed ones in representative forms; for a test that
 /// prepares them all against a migrated database.
@@ -14,8 +16,10 @@ pub fn all_statements() -> Vec<(&'static str, String)> {
         db::QUERIES,
         feed::store::QUERIES,
         idempotency::store::QUERIES,
+        import::store::QUERIES,
         inventory::store::QUERIES,
         mailer::store::QUERIES,
+        nodes::store::QUERIES,
         orders::store::QUERIES,
         redis::store::QUERIES,
     ];

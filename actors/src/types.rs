@@ -45,7 +45,7 @@ ids! {
 ///
 /// Prices are at most [`Money::PRICE_MAX`], order totals at most [`Money::TOTAL_MAX`]. A cart, which
 /// promises no price, may add up to more than 64 bits hold, hence the 128.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Money(i128);
 
 impl Money {

@@ -2,8 +2,8 @@
 //!
 //! One file per area declares its endpoints with [`resource::Resource`], reads bodies with
 //! [`body::Body`] and [`fields::Fields`], asks the shop, and answers with [`respond`]. How a request
-//! is refused stands in [`error`], who is asking in [`auth`], how often they may in [`limits`], what
-//! all answers share in [`negotiate`].
+//! is refused stands in [`error`], who is asking in [`auth`], how often they may in [`limits`], how
+//! answers are packed in [`compress`], what all of them share in [`negotiate`].
 
 mod accounts;
 pub(crate) mod auth;
@@ -11,6 +11,8 @@ pub(crate) mod body;
 pub(crate) mod caller;
 mod cart;
 mod catalog;
+pub(crate) mod compress;
+mod dashboard;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod limits;
@@ -33,6 +35,8 @@ pub struct AppState {
     pub shop: Shop,
     /// The largest request body that is read, in bytes.
     pub body_bytes_max: usize,
+    /// The longest file of products that is imported, in bytes, unpacked.
+    pub import_bytes_max: u64,
     /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.
     pub trusted_proxy_hops: usize,
     /// Set once the process is shutting down; it is then no longer ready.
@@ -41,10 +45,11 @@ pub struct AppState {
 
 /// Declares every endpoint, the busiest first: the router tries them in this order.
 pub fn routes(cfg: &mut ServiceConfig) {
-    orders::routes(cfg);
     catalog::routes(cfg);
+    orders::routes(cfg);
     cart::routes(cfg);
     accounts::routes(cfg);
     operations::routes(cfg);
+    dashboard::routes(cfg);
     crate::ws::routes(cfg);
 }

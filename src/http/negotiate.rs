@@ -1,13 +1,13 @@
 //! What every request and every answer has in common: an id, a path that ends in a slash, an
 //! acceptable form, standard headers, and a line in the log where it failed.
 
+use actix_web::HttpRequest;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
-use actix_web::{HttpMessage, HttpRequest};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -53,7 +53,6 @@ pub(crate) async fn stamp(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = RequestId::of(req.headers());
-    req.extensions_mut().insert(id.clone());
     close_path(&mut req);
     // Costs next to nothing while nobody listens at this level.
     let span = tracing::debug_span!("request", id = id.as_str(), method = %req.method(), path = req.path());
@@ -115,10 +114,13 @@ fn log_failure(id: &RequestId, response: &ServiceResponse<BoxBody>) {
 /// Whether the caller can take JSON. Browsers, which ask for HTML, get it as well.
 ///
 /// # Errors
-/// `406` for an `Accept` that leaves us nothing, `404` for a `?format=` that there is not.
-pub(crate) fn negotiate(req: &HttpRequest) -> Result<(), ApiError> {
+/// `406` for an `Accept` that leaves us nothing, `404` for a `?format=` that there is not. `own` are the
+/// formats that the resource speaks besides, each with its media type.
+pub(crate) fn negotiate(req: &HttpRequest, own: &[(&str, &str)]) -> Result<(), ApiError> {
     let query = Query::of(req);
-    if query.get("format").is_some_and(|format| !matches!(format, "json" | "api")) {
+    let is_known =
+        |format: &str| matches!(format, "json" | "api") || own.iter().any(|(name, _)| *name == format);
+    if query.get("format").is_some_and(|format| !is_known(format)) {
         return Err(ApiError::not_found());
     }
     let mut accepts = req.headers().get_all(header::ACCEPT).peekable();
@@ -126,16 +128,17 @@ pub(crate) fn negotiate(req: &HttpRequest) -> Result<(), ApiError> {
         || accepts
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .any(is_acceptable);
+            .any(|range| is_acceptable(range, own));
     if takes_json {
         return Ok(());
     }
     Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header."))
 }
 
-fn is_acceptable(range: &str) -> bool {
+fn is_acceptable(range: &str, own: &[(&str, &str)]) -> bool {
     let media = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(media.as_str(), "*/*" | "application/*" | "application/json" | "text/html" | "text/*")
+        || own.iter().any(|(_, name)| *name == media)
 }
 
 #[cfg(test)]
@@ -154,12 +157,12 @@ mod tests {
             "Application/JSON; q=0.5",
         ] {
             let req = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
-            assert!(negotiate(&req).is_ok(), "{accept}");
+            assert!(negotiate(&req, &[]).is_ok(), "{accept}");
         }
-        assert!(negotiate(&TestRequest::get().to_http_request()).is_ok());
+        assert!(negotiate(&TestRequest::get().to_http_request(), &[]).is_ok());
         for accept in ["application/xml", "", "image/png"] {
             let req = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
-            assert!(negotiate(&req).is_err(), "{accept}");
+            assert!(negotiate(&req, &[]).is_err(), "{accept}");
         }
     }
 
@@ -168,8 +171,19 @@ mod tests {
         for (uri, fine) in
             [("/?format=json", true), ("/?format=api", true), ("/?format=xml", false), ("/?format=", false)]
         {
-            assert_eq!(negotiate(&TestRequest::with_uri(uri).to_http_request()).is_ok(), fine, "{uri}");
+            assert_eq!(negotiate(&TestRequest::with_uri(uri).to_http_request(), &[]).is_ok(), fine, "{uri}");
         }
+    }
+
+    #[test]
+    fn formats_of_a_resource_of_its_own_are_known_there() {
+        let own = [("csv", "text/csv")];
+        let asks = |uri: &str, accept: &str| {
+            TestRequest::with_uri(uri).insert_header((header::ACCEPT, accept)).to_http_request()
+        };
+        assert!(negotiate(&asks("/?format=csv", "text/csv;q=0.9"), &own).is_ok());
+        assert!(negotiate(&asks("/?format=xml", "*/*"), &own).is_err());
+        assert!(negotiate(&asks("/", "text/csv"), &[]).is_err());
     }
 
     #[test]

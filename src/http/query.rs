@@ -10,6 +10,10 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// The query of `req`.
     pub(crate) fn of(req: &HttpRequest) -> Self {
+        // Most requests have none.
+        if req.query_string().is_empty() {
+            return Self::default();
+        }
         Self(decode(req.query_string()))
     }
 

@@ -16,7 +16,7 @@ use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Ro
 use serde_json::json;
 
 use super::error::ApiError;
-use super::{AppState, auth, limits, negotiate, respond};
+use super::{AppState, auth, compress, limits, negotiate, respond};
 
 /// A resource while it is declared.
 pub(crate) struct Resource {
@@ -27,6 +27,7 @@ pub(crate) struct Resource {
     checks_bearer: bool,
     is_limited: bool,
     staff_writes: bool,
+    formats: &'static [(&'static str, &'static str)],
 }
 
 impl Resource {
@@ -41,6 +42,7 @@ impl Resource {
             checks_bearer: true,
             is_limited: true,
             staff_writes: false,
+            formats: &[],
         }
     }
 
@@ -61,6 +63,12 @@ impl Resource {
     #[must_use]
     pub(crate) fn staff_writes(self) -> Self {
         Self { staff_writes: true, ..self }
+    }
+
+    /// Speaks these formats besides JSON, each with its media type.
+    #[must_use]
+    pub(crate) fn speaking(self, formats: &'static [(&'static str, &'static str)]) -> Self {
+        Self { formats, ..self }
     }
 
     /// `GET`, and `HEAD` with it.
@@ -125,7 +133,7 @@ impl Resource {
 
     /// Puts the resource into the application.
     pub(crate) fn mount(self, cfg: &mut web::ServiceConfig) {
-        let Self { name, path, methods, routes, checks_bearer, is_limited, staff_writes } = self;
+        let Self { name, path, methods, routes, checks_bearer, is_limited, staff_writes, formats } = self;
         let allow = allow(&methods);
         // One plain pattern: the router compares it as text, where a set of two would be a regex.
         let mut resource = web::resource(path);
@@ -133,7 +141,7 @@ impl Resource {
             resource = resource.route(route);
         }
         let describe = move || async move { describe(name) };
-        let rules = Rc::new(Rules { allow, checks_bearer, is_limited, staff_writes });
+        let rules = Rc::new(Rules { allow, checks_bearer, is_limited, staff_writes, formats });
         let resource = resource
             .route(web::method(Method::OPTIONS).to(describe))
             .default_service(web::to(method_not_allowed))
@@ -148,6 +156,7 @@ struct Rules {
     checks_bearer: bool,
     is_limited: bool,
     staff_writes: bool,
+    formats: &'static [(&'static str, &'static str)],
 }
 
 /// The checks that come before the method's.
@@ -160,12 +169,15 @@ async fn guard(
         Ok(()) => next.call(req).await?.map_into_boxed_body(),
         Err(refusal) => req.into_response(HttpResponse::from_error(refusal)),
     };
+    if compress::applies(&response) {
+        response = compress::apply(response).await;
+    }
     response.headers_mut().insert(header::ALLOW, rules.allow.clone());
     Ok(response)
 }
 
 async fn admit(rules: &Rules, req: &ServiceRequest) -> Result<(), ApiError> {
-    negotiate::negotiate(req.request())?;
+    negotiate::negotiate(req.request(), rules.formats)?;
     let state = state(req.request())?;
     let checked = match rules.checks_bearer {
         true => auth::check(req.headers(), &state.shop.accounts).await,
@@ -229,6 +241,12 @@ pub(crate) fn path_id(req: &HttpRequest, name: &str) -> Result<i64, ApiError> {
 
 /// `[+-] digits`, with blanks around it; full-width digits count.
 fn parse_id(text: &str) -> Option<i64> {
+    // As nearly all of them are.
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(id) = text.parse()
+    {
+        return Some(id);
+    }
     let text = text.replace("%2B", "+").replace("%2b", "+");
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {

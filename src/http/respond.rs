@@ -1,7 +1,9 @@
 //! How a request is answered: JSON, pages, replayed answers.
 
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +20,10 @@ pub(crate) type Answer = Result<HttpResponse, ApiError>;
 
 /// The most rows of a page, and how many it has unless the client asks for fewer.
 pub(crate) const PAGE_SIZE_MAX: usize = 1000;
+/// What every answer with a body is.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What is said of an answer that is only for who asked, and only now.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 /// Longer cursors than this are none of ours.
 const CURSOR_BYTES_MAX: usize = 2048;
 
@@ -33,10 +39,12 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
 }
 
 /// `status` with a body that is JSON already.
-fn raw(status: StatusCode, body: impl Into<Vec<u8>>) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    response.body(body.into())
+fn raw(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = HttpResponse::new(status).set_body(BoxBody::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, PRIVATE);
+    response
 }
 
 /// `200`.
@@ -71,20 +79,23 @@ pub(crate) fn done<T: Serialize>(done: Done<T>, status: StatusCode) -> HttpRespo
 pub(crate) fn page<T: Serialize, C: Serialize>(req: &HttpRequest, items: &[T], next: Option<C>) -> Answer {
     let mut response = ok(&items);
     if let Some(cursor) = next {
-        let cursor = serde_json::to_vec(&cursor).map_err(|error| ApiError::internal().caused_by(error))?;
-        let link = next_link(req.path(), &Query::of(req), &URL_SAFE_NO_PAD.encode(cursor));
+        let link = next_link(req.path(), &Query::of(req), &cursor);
         let link = HeaderValue::from_str(&link).map_err(|error| ApiError::internal().caused_by(error))?;
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
 }
 
-fn next_link(path: &str, query: &Query, cursor: &str) -> String {
+/// What `Link` says of the page that begins at `cursor` in a list that was asked for by this path and
+/// query.
+pub(crate) fn next_link(path: &str, query: &Query, cursor: &impl Serialize) -> String {
+    // Strings and numbers always serialize.
+    let cursor = URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default());
     let mut url = format!("<{path}?");
     for (name, value) in query.without(&["cursor"]) {
         url.extend([&query::encode(name), "=", &query::encode(value), "&"]);
     }
-    url.extend(["cursor=", cursor, ">; rel=\"next\""]);
+    url.extend(["cursor=", &cursor, ">; rel=\"next\""]);
     url
 }
 
@@ -92,7 +103,7 @@ fn next_link(path: &str, query: &Query, cursor: &str) -> String {
 /// and `cursor`.
 ///
 /// # Errors
-/// `404` for a cursor that this list did not give out.
+/// `400` for a cursor that this list did not give out.
 pub(crate) fn page_request<C: DeserializeOwned>(query: &Query) -> Result<PageRequest<C>, ApiError> {
     let size =
         query.get("page_size").and_then(|text| text.trim().parse::<u64>().ok()).filter(|size| *size >= 1);
@@ -105,9 +116,9 @@ pub(crate) fn page_request<C: DeserializeOwned>(query: &Query) -> Result<PageReq
     Ok(PageRequest { after, size })
 }
 
-/// `404` for a cursor that does not fit the list.
+/// `400` for a cursor that this list did not give out.
 pub(crate) fn invalid_cursor() -> ApiError {
-    ApiError::detail(StatusCode::NOT_FOUND, "Invalid cursor")
+    ApiError::field("cursor", "This cursor was not given out for this list.")
 }
 
 fn decode_cursor<C: DeserializeOwned>(text: &str) -> Option<C> {

@@ -167,7 +167,8 @@ fn lists(shown: &[Shown], random: &mut SmallRng) -> Vec<Page> {
     (0..LISTS).map(&mut list).collect()
 }
 
-fn urlencode(text: &str) -> String {
+/// Text as a query may hold it.
+pub(super) fn urlencode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),

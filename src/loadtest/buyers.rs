@@ -18,6 +18,7 @@ use super::goods::Goods;
 use super::options::{LoadArgs, OutputArgs, ShopArgs};
 use super::orders_file;
 use super::popularity::Popularity;
+use super::readers::{Sold, StockReader};
 use super::receipts::{Line, Receipts};
 use super::recorder::Outcome;
 use super::report::Report;
@@ -70,6 +71,10 @@ pub struct FlashSaleArgs {
     /// Units on sale; the most there can be unless given
     #[arg(long, default_value_t = STOCK_MAX, value_parser = clap::value_parser!(i64).range(1..=STOCK_MAX))]
     stock: i64,
+    /// Beside the buyers, so many connections read the product all the time; none may be shown a stock
+    /// that is older than 1 s. For orders placed directly, in a closed loop, for a time
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=8192))]
+    readers: u16,
     #[command(flatten)]
     order: OrderArgs,
     #[command(flatten)]
@@ -145,10 +150,17 @@ impl SpreadArgs {
 
 /// Plays `flash-sale`.
 pub(crate) async fn flash_sale(args: &FlashSaleArgs) -> Result<Report, StageError> {
-    let settings = vec![("units on sale", args.stock.to_string())];
-    let popularity = Popularity::by_weight(&[1.0]);
-    let mut report =
-        sell("flash-sale", settings, args.stock, popularity, &args.order, &args.shop, &args.load).await?;
+    let mut settings = vec![("units on sale", args.stock.to_string())];
+    let readers = usize::from(args.readers);
+    if readers > 0 {
+        if args.order.via == Via::Cart || args.order.orders.is_some() || args.load.rate.is_some() {
+            let text = "--readers goes with neither --via cart, --orders nor --rate";
+            return Err(StageError::Arguments(text.to_owned()));
+        }
+        settings.push(("readers", readers.to_string()));
+    }
+    let sale = Sale { popularity: Popularity::by_weight(&[1.0]), stock: args.stock, readers };
+    let mut report = sell("flash-sale", settings, sale, &args.order, &args.shop, &args.load).await?;
     report.least_wanted = Some(args.order.quantity);
     Ok(report)
 }
@@ -158,14 +170,23 @@ pub(crate) async fn spread(args: &SpreadArgs) -> Result<Report, StageError> {
     let popularity = args.popularity.read()?;
     let settings =
         vec![("products", popularity.len().to_string()), ("popularity", args.popularity.in_words())];
-    sell("spread", settings, STOCK_MAX, popularity, &args.order, &args.shop, &args.load).await
+    let sale = Sale { popularity, stock: STOCK_MAX, readers: 0 };
+    sell("spread", settings, sale, &args.order, &args.shop, &args.load).await
+}
+
+/// What is on sale.
+struct Sale {
+    popularity: Popularity,
+    /// Units of each product.
+    stock: i64,
+    /// Connections that read the first product.
+    readers: usize,
 }
 
 async fn sell(
     scenario: &'static str,
     mut settings: Vec<(&'static str, String)>,
-    stock: i64,
-    popularity: Popularity,
+    Sale { popularity, stock, readers }: Sale,
     order: &OrderArgs,
     shop: &ShopArgs,
     load: &LoadArgs,
@@ -191,24 +212,64 @@ async fn sell(
         quantity: order.quantity,
         key_prefix: if order.keys { stage.name.clone() } else { String::new() },
         receipts: stage.receipts.clone(),
+        sold: (readers > 0).then(|| Rc::new(RefCell::new(Sold::nothing_of(stock)))),
     });
-    let customers: Vec<Customer> = stage.accounts.iter().cloned().map(Customer::new).collect();
     let plan = Plan { pace: load.pace(order.orders), in_rounds: from_cart && load.rate.is_none() };
-    let buyer = |number| Buyer::new(&stall, &shop.url, load.timeout, number);
     if from_cart {
+        let buyer = |number| Buyer::new(&stall, &shop.url, load.timeout, number);
+        let customers = stage.accounts.iter().cloned().map(Customer::new);
         let mut buyers: Vec<CartBuyer> =
             (0..clients).map(|number| CartBuyer { buyer: buyer(number), carts: Vec::new() }).collect();
-        for (number, customer) in customers.into_iter().enumerate() {
+        for (number, customer) in customers.enumerate() {
             buyers[number % clients].carts.push(Cart { customer, holds: Holds::Nothing });
         }
         return stage.play(scenario, settings, &["checkout"], plan, buyers).await;
     }
-    let buyers = (0..clients).map(|number| {
-        let customer = customers[number % customers.len()].clone();
-        DirectBuyer { buyer: buyer(number), customer }
-    });
-    let buyers = buyers.collect();
-    stage.play(scenario, settings, &["order"], plan, buyers).await
+    let buyers = stall.direct_buyers(&stage, shop, load);
+    let Some(sold) = &stall.sold else {
+        return stage.play(scenario, settings, &["order"], plan, buyers).await;
+    };
+    let product = stage.goods.products[0];
+    let reader = || StockReader::new(&shop.url, load.timeout, product, sold.clone(), 1);
+    let readers = std::iter::repeat_with(reader).take(readers);
+    let all =
+        buyers.into_iter().map(BuyerOrReader::Buyer).chain(readers.map(BuyerOrReader::Reader)).collect();
+    stage.play(scenario, settings, &["order", "read"], plan, all).await
+}
+
+/// Connections that buy a unit at a time of the stage's products, without keys.
+pub(crate) fn direct_buyers(
+    stage: &Stage<'_>,
+    popularity: Popularity,
+    shop: &ShopArgs,
+    load: &LoadArgs,
+) -> Vec<DirectBuyer> {
+    let (goods, receipts) = (stage.goods.clone(), stage.receipts.clone());
+    let stall = Stall { goods, popularity, quantity: 1, key_prefix: String::new(), receipts, sold: None };
+    Rc::new(stall).direct_buyers(stage, shop, load)
+}
+
+/// A client where some buy and some read.
+enum BuyerOrReader {
+    Buyer(DirectBuyer),
+    Reader(StockReader),
+}
+
+impl Visitor for BuyerOrReader {
+    async fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn act(&mut self) -> (usize, Outcome) {
+        match self {
+            Self::Buyer(buyer) => buyer.act().await,
+            Self::Reader(reader) => reader.act().await,
+        }
+    }
 }
 
 impl OrderArgs {
@@ -232,6 +293,24 @@ struct Stall {
     /// Of idempotency keys; empty where none are sent.
     key_prefix: String,
     receipts: Rc<RefCell<Receipts>>,
+    /// Where somebody reads what is left.
+    sold: Option<Rc<RefCell<Sold>>>,
+}
+
+impl Stall {
+    fn direct_buyers(
+        self: &Rc<Self>,
+        stage: &Stage<'_>,
+        shop: &ShopArgs,
+        load: &LoadArgs,
+    ) -> Vec<DirectBuyer> {
+        let customers: Vec<Customer> = stage.accounts.iter().cloned().map(Customer::new).collect();
+        let buyers = (0..usize::from(load.clients)).map(|number| DirectBuyer {
+            buyer: Buyer::new(self, &shop.url, load.timeout, number),
+            customer: customers[number % customers.len()].clone(),
+        });
+        buyers.collect()
+    }
 }
 
 /// A connection that buys.
@@ -273,7 +352,7 @@ impl Buyer {
 }
 
 /// Names product and quantity in the order itself.
-struct DirectBuyer {
+pub(crate) struct DirectBuyer {
     buyer: Buyer,
     customer: Customer,
 }
@@ -289,7 +368,11 @@ impl Visitor for DirectBuyer {
 
     async fn act(&mut self) -> (usize, Outcome) {
         let line = self.buyer.choose();
-        (0, self.buyer.place(&mut self.customer, &order_body(line), line).await)
+        let outcome = self.buyer.place(&mut self.customer, &order_body(line), line).await;
+        if let (Outcome::Done, Some(sold)) = (&outcome, &self.buyer.stall.sold) {
+            sold.borrow_mut().note(line.1);
+        }
+        (0, outcome)
     }
 }
 

@@ -9,6 +9,7 @@
 //! options      what can be told        stage      products and customers of the run's own, the check
 //! schedule     when requests begin     goods, account, session, wire, client
 //! drive        the clients             receipts, books, watch
+//! feeds        its sockets             sockets, heard
 //! recorder     the figures             report, plot, html, usage, machine
 //! ```
 
@@ -17,9 +18,12 @@ mod bare;
 mod books;
 mod browse;
 mod buyers;
+mod catalog;
 pub mod client;
 mod drive;
+mod feeds;
 mod goods;
+mod heard;
 mod html;
 mod machine;
 mod mixed;
@@ -28,12 +32,14 @@ mod orders_file;
 mod plot;
 mod popularity;
 mod progress;
+mod readers;
 mod receipts;
 mod recorder;
 mod replay;
 mod report;
 mod schedule;
 mod session;
+mod sockets;
 mod stage;
 mod usage;
 mod verdict;
@@ -49,6 +55,8 @@ use tokio::task::LocalSet;
 pub use bare::BareArgs;
 pub use browse::BrowseArgs;
 pub use buyers::{FlashSaleArgs, SpreadArgs};
+pub use catalog::CatalogArgs;
+pub use feeds::FeedsArgs;
 pub use mixed::MixedArgs;
 pub use replay::ReplayArgs;
 
@@ -71,7 +79,9 @@ enum Scenario {
     Spread(SpreadArgs),
     Replay(ReplayArgs),
     Browse(BrowseArgs),
+    Catalog(CatalogArgs),
     Mixed(MixedArgs),
+    Feeds(FeedsArgs),
     #[command(hide = true)]
     Bare(BareArgs),
 }
@@ -97,7 +107,9 @@ async fn play(scenario: &Scenario) -> ExitCode {
         Scenario::FlashSale(args) => (buyers::flash_sale(args).await, args.output()),
         Scenario::Spread(args) => (buyers::spread(args).await, args.output()),
         Scenario::Browse(args) => (browse::browse(args).await, args.output()),
+        Scenario::Catalog(args) => (catalog::catalog(args).await, args.output()),
         Scenario::Mixed(args) => (mixed::mixed(args).await, args.output()),
+        Scenario::Feeds(args) => (feeds::feeds(args).await, args.output()),
         Scenario::Replay(args) => return replay::play(args).await.unwrap_or_else(|error| give_up(&error)),
         Scenario::Bare(_) => return ExitCode::from(NO_VERDICT),
     };

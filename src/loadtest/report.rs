@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::books::{Audit, Comparison};
+use super::heard::FeedsReport;
 use super::html;
 use super::machine::Machine;
 use super::options::OutputArgs;
@@ -91,6 +92,8 @@ pub(crate) struct Report {
     pub usage: Usage,
     /// The own books against the shop's orders and stock; `None` where nothing was sold.
     pub orders: Option<OrdersChecked>,
+    /// What sockets heard; `None` where there were none.
+    pub feeds: Option<FeedsReport>,
     pub stock: Option<Comparison>,
     pub units_left: Option<i64>,
     pub audit_before: Option<Audit>,
@@ -120,6 +123,7 @@ impl Report {
             figures,
             usage,
             orders: None,
+            feeds: None,
             stock: None,
             units_left: None,
             audit_before: None,
@@ -147,6 +151,9 @@ impl Report {
         if let Some(stock) = &self.stock {
             broken.extend(stock.broken());
         }
+        if let Some(feeds) = &self.feeds {
+            broken.extend(feeds.broken());
+        }
         let has_expired = self.orders.as_ref().is_none_or(|orders| orders.expired > 0);
         if let (Some(wanted), Some(left), false) = (self.least_wanted, self.units_left, has_expired)
             && sold_out > 0
@@ -171,6 +178,9 @@ impl Told for Report {
             row(name, value.clone());
         }
         figure_rows(&self.figures, &mut row);
+        if let Some(feeds) = &self.feeds {
+            feeds.rows(&mut row);
+        }
         if let Some(orders) = &self.orders {
             row(
                 "own books",

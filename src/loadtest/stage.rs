@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hdrhistogram::CreationError;
 use tokio::task::JoinError;
 
 use super::account::{self, Account};
@@ -14,8 +15,10 @@ use super::goods::{Goods, GoodsError};
 use super::options::{LoadArgs, ShopArgs};
 use super::orders_file::OrdersFileError;
 use super::receipts::{self, Against, CheckError, Receipts};
+use super::recorder::Figures;
 use super::report::{Report, ReportError};
-use super::usage::Meter;
+use super::sockets::SocketError;
+use super::usage::{Meter, Usage};
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,10 @@ pub(crate) enum StageError {
     Drive(#[from] DriveError),
     #[error("a client stopped: {0}")]
     Stopped(#[from] JoinError),
+    #[error("cannot open a socket: {0}")]
+    Socket(#[from] SocketError),
+    #[error("cannot keep figures: {0}")]
+    Histogram(#[from] CreationError),
     #[error(transparent)]
     Report(#[from] ReportError),
 }
@@ -88,7 +95,22 @@ impl<'a> Stage<'a> {
     ) -> Result<Report, StageError> {
         let meter = Meter::begin(self.load.watch_pid);
         let figures = drive(plan, kinds, visitors).await?;
-        let usage = meter.end();
+        self.settle(scenario, settings, figures, meter.end()).await
+    }
+
+    /// The staff account.
+    pub(crate) fn staff(&self) -> &Account {
+        &self.staff
+    }
+
+    /// Checks what visitors left behind, and clears it away.
+    pub(crate) async fn settle(
+        self,
+        scenario: &'static str,
+        settings: Vec<(&'static str, String)>,
+        figures: Figures,
+        usage: Usage,
+    ) -> Result<Report, StageError> {
         let against = Against {
             target: &self.shop.url,
             staff: &self.staff,

@@ -168,7 +168,8 @@ fn machine_ticks_in(stat: &str) -> Option<(u64, u64)> {
     Some((all - idle, all))
 }
 
-fn rss_kib(pid: u32) -> Option<u64> {
+/// Resident memory of a process.
+pub(crate) fn rss_kib(pid: u32) -> Option<u64> {
     rss_in(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 

@@ -27,6 +27,8 @@ const LISTS: [&str; 1] = ["http.allowed_origins"];
 const ORIGINS_MAX: usize = 100;
 const RESET_URL_BYTES_MAX: usize = 500;
 
+/// A TiB, in bytes.
+const IMPORT_BYTES_CEILING: u64 = 1 << 40;
 /// A day, in seconds.
 const DAY: u64 = 86_400;
 
@@ -59,6 +61,7 @@ struct Http {
     shutdown_timeout_s: u64,
     shutdown_delay_s: u64,
     body_bytes_max: u64,
+    import_bytes_max: u64,
     allowed_origins: Vec<String>,
     trusted_proxy_hops: u64,
 }
@@ -94,7 +97,7 @@ struct Accounts {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Catalog {
-    cache_entries_max: u64,
+    cache_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +192,11 @@ impl File {
             shutdown_timeout: seconds("http.shutdown_timeout_s", http.shutdown_timeout_s, 1..=300)?,
             shutdown_delay: seconds("http.shutdown_delay_s", http.shutdown_delay_s, 0..=300)?,
             body_bytes_max: count(within("http.body_bytes_max", http.body_bytes_max, 1024..=1 << 30)?),
+            import_bytes_max: within(
+                "http.import_bytes_max",
+                http.import_bytes_max,
+                1024..=IMPORT_BYTES_CEILING,
+            )?,
             allowed_origins: origins(&http.allowed_origins)?,
             trusted_proxy_hops: count(within("http.trusted_proxy_hops", http.trusted_proxy_hops, 0..=10)?),
         })
@@ -267,11 +275,7 @@ impl File {
         Ok(ShopSettings {
             accounts: self.accounts()?,
             catalog: CatalogSettings {
-                cache_entries_max: within(
-                    "catalog.cache_entries_max",
-                    self.catalog.cache_entries_max,
-                    100..=100_000_000,
-                )?,
+                cache_bytes: within("catalog.cache_bytes", self.catalog.cache_bytes, 0..=1 << 40)?,
             },
             carts: CartSettings {
                 active_max: count(within("cart.active_max", self.cart.active_max, 10..=10_000_000)?),

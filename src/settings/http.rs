@@ -25,6 +25,8 @@ pub struct HttpSettings {
     pub shutdown_delay: Duration,
     /// Longest body of an ordinary request, in bytes.
     pub body_bytes_max: usize,
+    /// Longest file of products that is imported, in bytes, unpacked.
+    pub import_bytes_max: u64,
     /// Browsers' origins that may open a WebSocket, besides the shop's own; `*` allows all.
     pub allowed_origins: Vec<String>,
     /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.

@@ -43,7 +43,7 @@ pub struct SessionBook {
 #[derive(Debug, Default)]
 struct Ended {
     at: HashMap<SessionId, Instant>,
-    /// Until then, some ended sessions are not in the map, since it was full.
+    /// Until then, some ended sessions are not in the map: it was full, or the log had a gap.
     incomplete_until: Option<Instant>,
 }
 
@@ -149,9 +149,19 @@ impl Listener for SessionBook {
         }
     }
 
-    fn on_read(&self, _seq: Seq) {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    fn on_read(&self, _seq: Seq, began: Instant) {
+        let since = began.saturating_duration_since(self.started);
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         self.read_at_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn on_gap(&self, _seq: Seq) {
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.incomplete_until = self.keep.get().and_then(|keep| Instant::now().checked_add(*keep));
+        drop(ended);
+        let mut known = self.rights.write().unwrap_or_else(PoisonError::into_inner);
+        self.rights_version.fetch_add(1, Ordering::AcqRel);
+        known.clear();
     }
 }
 
@@ -179,7 +189,7 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(11)).unwrap();
         let book = SessionBook { started: long_ago, ..SessionBook::default() };
         assert_eq!(book.is_ended(SessionId(1)), None);
-        book.on_read(Seq(5));
+        book.on_read(Seq(5), Instant::now());
         assert_eq!(book.is_ended(SessionId(1)), Some(false));
     }
 
@@ -194,5 +204,19 @@ mod tests {
         assert_eq!(book.rights(UserId(1)), Some(RIGHTS));
         book.on_event(Seq(2), &EventKind::User { user: UserId(1) });
         assert_eq!(book.rights(UserId(1)), None);
+    }
+
+    #[test]
+    fn after_a_gap_nothing_is_known_by_heart() {
+        let book = SessionBook::default();
+        book.keep_for(Duration::from_secs(60));
+        book.note_rights(UserId(1), RIGHTS, book.rights_version());
+        let before = book.rights_version();
+        book.on_gap(Seq(9));
+        book.note_rights(UserId(2), RIGHTS, before);
+        assert_eq!(
+            (book.is_ended(SessionId(1)), book.rights(UserId(1)), book.rights(UserId(2))),
+            (None, None, None)
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::runtime::Handle;
 
+use super::import::ImportLane;
 use super::job::Job;
 use super::lane::Lane;
 use super::queue::Queue;
@@ -28,6 +29,8 @@ pub struct InventorySettings {
 pub struct InventoryActor {
     queue: Arc<Queue>,
     lane: Lane,
+    /// Where imports are merged, beside the batches.
+    pub(super) imports: ImportLane,
     /// Where batches run. Not the actor's thread: a batch must outlive whoever asked for it.
     threads: Handle,
     /// Whether the lane works the queue off, or is about to.
@@ -35,8 +38,8 @@ pub struct InventoryActor {
 }
 
 impl InventoryActor {
-    pub(super) fn new(queue: Queue, lane: Lane, threads: Handle) -> Self {
-        Self { queue: Arc::new(queue), lane, threads, is_working: false }
+    pub(super) fn new(queue: Queue, lane: Lane, imports: ImportLane, threads: Handle) -> Self {
+        Self { queue: Arc::new(queue), lane, imports, threads, is_working: false }
     }
 
     fn work(&mut self, ctx: &mut Context<Self>) {

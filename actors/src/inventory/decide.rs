@@ -447,11 +447,13 @@ impl Desk {
             };
             events.push(EventKind::Stock { product, stock: shelf.quantity, price: shelf.price });
         }
-        let quiet = self.writes.edited.keys().filter(|id| !self.touched.contains(id));
+        // Whether the stock is all that changed is not to be seen from the events above. Of new
+        // products the lists alone have to hear besides, for which one event does.
+        let rows =
+            self.writes.edited.keys().copied().chain(self.writes.created.iter().map(|new| new.id).take(1));
         events.extend(
-            quiet
-                .filter(|id| !self.writes.removed_products.contains(id))
-                .map(|&product| EventKind::Product { product }),
+            rows.filter(|id| !self.writes.removed_products.contains(id))
+                .map(|product| EventKind::Product { product }),
         );
         events
     }

@@ -6,12 +6,15 @@ use actix::dev::OneshotSender;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use super::import::ImportLane;
 use super::job::{Ask, Failure};
 use super::lane::Lane;
 use super::queue::Queue;
 use super::{InventoryActor, InventorySettings};
 use crate::db::{ConnectError, Database};
 use crate::feed::Announcer;
+use crate::import::{ImportError, MergeRows, Merged};
+use crate::nodes::Pulse;
 
 /// Where changes of stock are asked for. Cheap to clone.
 #[derive(Clone)]
@@ -27,16 +30,20 @@ impl Inventory {
     pub(crate) fn launch(
         database: &Database,
         announcer: Announcer,
+        pulse: Arc<Pulse>,
         settings: &InventorySettings,
         on: &ArbiterHandle,
     ) -> Result<Self, ConnectError> {
         // The second connection asks after a batch whose own has broken.
-        let lane =
-            Lane { db: database.dedicated(2)?, announcer, hold: settings.hold, shelves: Arc::default() };
-        let (queue, threads, mailbox) = (Queue::new(settings), database.handle(), settings.queue_max);
+        let (db, hold, shelves) = (database.dedicated(2)?, settings.hold, Arc::default());
+        let lane = Lane { db, announcer, hold, shelves, pulse };
+        let threads = database.handle();
+        let imports = ImportLane::new(Lane { db: database.dedicated(2)?, ..lane.clone() }, threads.clone());
+        let (queue, mailbox) =
+            (Queue::new(settings, lane.pulse.clone(), imports.clone()), settings.queue_max);
         let actor = InventoryActor::start_in_arbiter(on, move |ctx| {
             ctx.set_mailbox_capacity(mailbox);
-            InventoryActor::new(queue, lane, threads)
+            InventoryActor::new(queue, lane, imports, threads)
         });
         Ok(Self { actor })
     }
@@ -52,6 +59,14 @@ impl Inventory {
         let (reply, answer) = oneshot::channel();
         self.forward(message, reply);
         async move { answer.await.map_err(|_| MailboxError::Closed) }
+    }
+
+    /// Has the next rows of an import merged.
+    ///
+    /// # Errors
+    /// When the actor is gone.
+    pub(crate) async fn merge(&self, chunk: MergeRows) -> Result<Result<Merged, ImportError>, MailboxError> {
+        self.actor.send(chunk).await
     }
 
     /// Asks on somebody's behalf: the batch answers them itself, with no actor in between.

@@ -160,7 +160,7 @@ impl Job {
             (Reply::Created(reply), Verdict::Product(verdict)) => drop(reply.send(verdict)),
             // Edits and corrections carry no idempotency key, so their product is always of now.
             (Reply::Product(reply), Verdict::Product(Ok(Done::Now(product)))) => {
-                drop(reply.send(Ok(product)))
+                drop(reply.send(Ok(product)));
             }
             (Reply::Product(reply), Verdict::Product(Err(error))) => drop(reply.send(Err(error))),
             (Reply::Removed(reply), Verdict::Removed(verdict)) => drop(reply.send(verdict)),

@@ -16,6 +16,7 @@ use super::store::{self, Fate, TransactionId};
 use crate::db::{Db, StoreError};
 use crate::feed::Announcer;
 use crate::idempotency::store::TWIN_CONSTRAINT;
+use crate::nodes::Pulse;
 use crate::types::Seq;
 
 /// How often a batch is tried again after something that usually passes.
@@ -36,10 +37,12 @@ pub(crate) struct Lane {
     pub(crate) hold: Duration,
     /// What the last batches read of products.
     pub(crate) shelves: Arc<Mutex<Shelves>>,
+    /// Counts what the batches come to.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Why an attempt came to nothing.
-enum Setback {
+pub(super) enum Setback {
     /// Nothing was written; the same again may succeed.
     Again(StoreError),
     /// The database refused a statement; somebody in this batch is the cause.
@@ -129,6 +132,7 @@ impl Lane {
             Err(error) => return Err(set_back(client, error).await),
         };
         self.announcer.committed(last, &events);
+        self.pulse.committed(requests.len(), &events, began.elapsed());
         metrics::histogram!("emporium_batch_size").record(requests.len() as f64);
         metrics::histogram!("emporium_batch_seconds").record(began.elapsed());
         Ok(verdicts)
@@ -136,7 +140,11 @@ impl Lane {
 
     /// The connection broke around COMMIT: asks the database, over another one, what became of the
     /// transaction. The seq it returns is no lower than that of the batch's last event.
-    async fn ask_fate(&self, transaction: &TransactionId, error: StoreError) -> Result<Seq, Setback> {
+    pub(super) async fn ask_fate(
+        &self,
+        transaction: &TransactionId,
+        error: StoreError,
+    ) -> Result<Seq, Setback> {
         tracing::warn!(%error, "a COMMIT was not answered; asking what became of it");
         let asked = Instant::now();
         while asked.elapsed() < FATE_PATIENCE {
@@ -155,7 +163,7 @@ impl Lane {
 }
 
 /// Ends the failed transaction and says what the failure means.
-async fn set_back(client: Object, error: StoreError) -> Setback {
+pub(super) async fn set_back(client: Object, error: StoreError) -> Setback {
     // A plan that a migration has outdated fails once; the next attempt prepares afresh.
     client.statement_cache.clear();
     clear(client).await;
@@ -169,7 +177,7 @@ async fn set_back(client: Object, error: StoreError) -> Setback {
 }
 
 /// Gives the connection back without a transaction on it, or not at all.
-async fn clear(client: Object) {
+pub(super) async fn clear(client: Object) {
     if store::rollback(&client).await.is_err() {
         drop(Object::take(client));
     }

@@ -5,14 +5,16 @@
 //! locks carts, orders, categories and stocks, each in id order; nothing is answered before COMMIT;
 //! a message that the database refuses fails alone; the fate of a COMMIT whose answer was lost is
 //! asked of the database, never guessed; the queue is no longer than what is served within the longest
-//! wait, and whoever would wait longer is refused at once.
+//! wait, and whoever would wait longer is refused at once. The rows of an import are merged a chunk at a
+//! time beside the batches, in short transactions that lock as a batch does.
 
 mod actor;
 mod admission;
 mod decide;
+mod entrance;
 mod error;
 mod facts;
-mod inventory;
+mod import;
 mod job;
 mod lane;
 mod messages;
@@ -23,8 +25,9 @@ mod sold_out;
 pub(crate) mod store;
 
 pub use actor::{InventoryActor, InventorySettings};
+pub use entrance::Inventory;
 pub use error::InventoryError;
-pub use inventory::Inventory;
+pub(crate) use import::check_rows;
 pub use job::{Ask, Job};
 pub use messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
 pub(crate) use sold_out::SoldOut;

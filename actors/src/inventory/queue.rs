@@ -1,18 +1,22 @@
 //! What waits for its batch: let in by the actor, taken out by the lane.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::InventorySettings;
 use super::admission::Admission;
+use super::import::ImportLane;
 use super::job::{Failure, Job};
+use crate::nodes::Pulse;
 
 /// The jobs of one lane, first come first served.
 pub(crate) struct Queue {
     batch_max: usize,
     wait_max: Duration,
     waiting: Mutex<Waiting>,
+    pulse: Arc<Pulse>,
+    imports: ImportLane,
 }
 
 struct Waiting {
@@ -21,10 +25,11 @@ struct Waiting {
 }
 
 impl Queue {
-    pub(crate) fn new(settings: &InventorySettings) -> Self {
+    pub(crate) fn new(settings: &InventorySettings, pulse: Arc<Pulse>, imports: ImportLane) -> Self {
         let InventorySettings { batch_max, queue_max, wait_max, .. } = *settings;
         let admission = Admission::new(wait_max, queue_max, batch_max);
-        Self { batch_max, wait_max, waiting: Mutex::new(Waiting { jobs: VecDeque::new(), admission }) }
+        let waiting = Mutex::new(Waiting { jobs: VecDeque::new(), admission });
+        Self { batch_max, wait_max, waiting, pulse, imports }
     }
 
     /// Lets a job in, or answers it at once that it would wait too long. Tells which.
@@ -32,6 +37,7 @@ impl Queue {
         let mut waiting = self.waiting();
         if waiting.admission.admits(waiting.jobs.len(), job.since) {
             waiting.jobs.push_back(job);
+            self.pulse.waiting(waiting.jobs.len());
             return true;
         }
         drop(waiting);
@@ -59,7 +65,9 @@ impl Queue {
         }
         if !batch.is_empty() {
             waiting.admission.begin(batch.len(), now);
+            self.imports.batch_begins();
         }
+        self.pulse.waiting(waiting.jobs.len());
         metrics::gauge!("emporium_inventory_queue").set(waiting.jobs.len() as f64);
         batch
     }

@@ -76,8 +76,14 @@ impl Listener for SoldOut {
         self.known.write().unwrap_or_else(PoisonError::into_inner).learn(product, seq, is_out);
     }
 
-    fn on_read(&self, _: Seq) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).read_at = Some(Instant::now());
+    fn on_read(&self, _: Seq, began: Instant) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).read_at = Some(began);
+    }
+
+    fn on_gap(&self, seq: Seq) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.floor = known.floor.max(seq);
+        known.products = HashMap::new();
     }
 }
 
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn the_event_with_the_highest_number_counts() {
         let sold_out = SoldOut::default();
-        sold_out.on_read(Seq(0));
+        sold_out.on_read(Seq(0), Instant::now());
         assert!(!is_out(&sold_out));
         sold_out.on_event(Seq(5), &stock(0));
         assert!(is_out(&sold_out));
@@ -116,7 +122,7 @@ mod tests {
         let sold_out = SoldOut::default();
         sold_out.on_event(Seq(5), &stock(0));
         assert!(!is_out(&sold_out));
-        sold_out.on_read(Seq(5));
+        sold_out.on_read(Seq(5), Instant::now());
         assert!(is_out(&sold_out));
         sold_out.known.write().unwrap().read_at = Instant::now().checked_sub(LAG_MAX);
         assert!(!is_out(&sold_out));
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn an_order_with_anything_left_in_it_is_for_the_batch() {
         let sold_out = SoldOut::default();
-        sold_out.on_read(Seq(0));
+        sold_out.on_read(Seq(0), Instant::now());
         sold_out.on_event(Seq(5), &stock(0));
         let lines = [CUP, ProductId(2)].map(|product| OrderLine { product, quantity: 1 });
         assert!(sold_out.shortages(&lines).is_none());

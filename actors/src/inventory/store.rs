@@ -60,7 +60,7 @@ pub(crate) const SKU_CONSTRAINT: &str = "products_sku_key";
 
 /// The id of a transaction, to ask for its fate.
 #[derive(Clone, Debug)]
-pub(crate) struct TransactionId(String);
+pub(crate) struct TransactionId(pub(super) String);
 
 /// Prepares every statement of a batch on this connection, so that a later first poll sends.
 pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
@@ -232,9 +232,11 @@ pub(crate) fn write_and_commit<'a>(
     if !writes.edited.is_empty() {
         steps.push(Box::pin(update_products(client, writes)));
     }
+    if !writes.first_stock.is_empty() {
+        steps.push(Box::pin(insert_stock(client, writes)));
+    }
     if !writes.created.is_empty() {
         steps.push(Box::pin(insert_products(client, &writes.created)));
-        steps.push(Box::pin(insert_stock(client, writes)));
         // Made and removed in one batch: the removal above came too early for these.
         let gone = writes.created.iter().map(|product| product.id);
         let gone: Vec<i64> = gone.filter(|id| writes.removed_products.contains(id)).map(|id| id.0).collect();
@@ -292,7 +294,7 @@ pub(crate) async fn fate(client: &Object, id: &TransactionId) -> Result<Fate, St
     Ok(match row.get::<_, Option<&str>>(0) {
         Some("committed") => {
             // Asked for afterwards: one snapshot of both may show the commit but not its numbers.
-            let last = GET_LAST_SEQ.opt(client, &[]).await?;
+            let last = GET_LAST_SEQ.opt(client, &[&id.0]).await?;
             Fate::Committed(Seq(last.map_or(i64::MAX, |row| row.get(0))))
         }
         Some("in progress") => Fate::StillOpen,

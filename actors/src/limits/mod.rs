@@ -15,8 +15,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis;
-
 pub use error::TooManyRequests;
 
 use crate::redis::Redis;
