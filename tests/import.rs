@@ -636,6 +636,31 @@ async fn an_import_tells_how_far_it_is_while_it_goes_on() {
     assert!(told_of(&told, "report"), "{}", text(&told));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_whose_rows_are_lost_on_the_way_does_not_pass_for_done() {
+    const PRODUCTS: usize = 3000;
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    report(&app.send(&import(&staff, "", CSV, numbered(PRODUCTS, 10))).await);
+    let holder = app.database().client().await;
+    holder.batch_execute("BEGIN; SELECT * FROM stock FOR UPDATE").await.unwrap();
+    let request = import(&staff, "?id=delivery", CSV, one_more(PRODUCTS));
+    let lose = async {
+        eventually(Duration::from_secs(10), "every row is staged", async || {
+            let staged = app.count("SELECT count(*) FROM import_rows").await;
+            (staged == PRODUCTS as i64).then_some(())
+        })
+        .await;
+        // As a server does that has crashed, with a table that is not logged.
+        app.sql("DELETE FROM import_rows WHERE line > 1000").await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(app.send(&request), lose);
+    assert_eq!(lines(&answer).last().unwrap()["type"], json!("failed"), "{}", answer.text());
+    assert_eq!(counts(&report(&app.send(&request).await).0), [0, PRODUCTS as i64, 0, 0]);
+    assert_eq!(app.count("SELECT count(*) FROM stock WHERE quantity <> 11").await, 0);
+}
+
 fn file_with(folder: &Folder, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, content).expect("a file");

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use emporium_actors::Shop;
 use emporium_actors::import::{
-    Counts, FAULTS_MAX, ImportId, ImportNews, ImportReport, ImportRequest, Progress as Done, RowFault,
+    Counts, FAULTS_MAX, ID_CHARS_MAX, ImportId, ImportNews, ImportReport, ImportRequest, Progress as Done,
+    RowFault,
 };
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
@@ -47,11 +48,17 @@ pub(super) struct Args {
     format: Option<Format>,
     /// What the import is to be known by: the same id goes on where it stopped, another one is another
     /// import
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_parser = parse_id)]
     id: Option<String>,
     /// Tell what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+fn parse_id(text: &str) -> Result<String, String> {
+    let is_fine =
+        (1..=ID_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_fine { Ok(text.to_owned()) } else { Err(format!("1 to {ID_CHARS_MAX} visible characters")) }
 }
 
 /// A file, or what stands for one.

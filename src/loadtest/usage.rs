@@ -86,8 +86,8 @@ impl Meter {
     pub(crate) fn begin(server_pid: Option<u32>) -> Self {
         Self {
             began: Instant::now(),
-            own: cpu_ticks("self"),
-            waited: waited_nanos(),
+            own: own_nanos(WORKED),
+            waited: own_nanos(WAITED),
             machine: machine_ticks(),
             server: server_pid.map(Watched::begin),
         }
@@ -99,15 +99,16 @@ impl Meter {
         let cores = |before: Option<u64>, after: Option<u64>| {
             Some(after?.saturating_sub(before?) as f64 / TICKS_PER_SECOND / seconds)
         };
-        let waited = self.waited.zip(waited_nanos());
+        let own = |before: Option<u64>, field| {
+            Some(own_nanos(field)?.saturating_sub(before?) as f64 / 1e9 / seconds)
+        };
         let machine = self.machine.zip(machine_ticks()).map(|(before, after)| {
             let all = after.1.saturating_sub(before.1).max(1);
             after.0.saturating_sub(before.0) as f64 / all as f64
         });
         Usage {
-            generator_cpu: cores(self.own, cpu_ticks("self")),
-            generator_waited: waited
-                .map(|(before, after)| after.saturating_sub(before) as f64 / 1e9 / seconds),
+            generator_cpu: own(self.own, WORKED),
+            generator_waited: own(self.waited, WAITED),
             machine_cpu: machine,
             server: self.server.map(|watched| {
                 watched.task.abort();
@@ -148,10 +149,14 @@ fn ticks_in(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// How long this thread has waited for a core.
-fn waited_nanos() -> Option<u64> {
+/// The fields of `/proc/thread-self/schedstat`.
+const WORKED: usize = 0;
+const WAITED: usize = 1;
+
+/// How long this thread, which is the whole generator, has had a core, or waited for one.
+fn own_nanos(field: usize) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().nth(1)?.parse().ok()
+    text.split_whitespace().nth(field)?.parse().ok()
 }
 
 /// Busy and all ticks of the machine's cores.

@@ -1,6 +1,7 @@
 //! From what has been taken in to what the shop says: chunk after chunk, in a task of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -130,14 +131,17 @@ impl Tidying {
 struct Teller {
     faults: mpsc::Sender<RowFault>,
     progress: watch::Sender<Progress>,
+    told: AtomicUsize,
 }
 
 impl Teller {
+    /// Tells of faults, unless enough have been told of.
     fn tell(&self, faults: Vec<RowFault>) {
-        // The channel holds as many as are told of one by one.
-        faults.into_iter().take(self.faults.capacity()).for_each(|fault| {
+        let told = self.told.fetch_add(faults.len(), Ordering::Relaxed);
+        for fault in faults.into_iter().take(FAULTS_MAX.saturating_sub(told)) {
+            // The channel holds as many as are ever told of.
             self.faults.try_send(fault).ok();
-        });
+        }
     }
 }
 
@@ -164,7 +168,7 @@ impl Import {
         let (faults_in, faults) = mpsc::channel(FAULTS_MAX);
         let (progress_in, progress) = watch::channel(Progress::default());
         let (outcome_in, outcome) = oneshot::channel();
-        let tell = Teller { faults: faults_in, progress: progress_in };
+        let tell = Teller { faults: faults_in, progress: progress_in, told: AtomicUsize::new(0) };
         let threads = self.staging.shared.threads.clone();
         threads.spawn(async move {
             let ended = self.carry_out(&tell).await;
@@ -185,36 +189,41 @@ impl Import {
         let client = self.staging.line.client()?;
         let (faults, repeated) = store::refuse_repeated(client, self.staging.run).await?;
         tell.tell(faults);
-        let rows = self.staging.rows - repeated;
+        let counts = self.merge_rows(self.staging.rows - repeated, tell).await?;
+        if self.before.is_some() {
+            store::finish_import(client, &self.id, self.staging.run, repeated).await?;
+        }
+        Ok(report(with_repeated(counts, repeated), None))
+    }
+
+    /// Does chunk after chunk until so many rows are done, those done before included.
+    async fn merge_rows(&self, rows: i64, tell: &Teller) -> Result<Counts, ImportError> {
         let mut chunk = self.first_chunk();
         let mut counts = self.before.as_ref().map(|before| before.counts).unwrap_or_default();
         let mut tidying = Tidying::default();
         loop {
             tell.progress.send_replace(Progress { rows, done: counts.rows() });
             if counts.rows() >= rows {
-                break;
+                return Ok(counts);
             }
             self.staging.shared.go_on()?;
             if tell.progress.is_closed() {
                 return Err(ImportError::Abandoned);
             }
-            let Merged { up_to, counts: so_far, faults, took, is_selling } =
-                self.merge_chunk(&chunk, counts).await?;
-            tell.tell(faults);
-            if up_to == chunk.after {
-                break;
+            let merged = self.merge_chunk(&chunk, counts).await?;
+            tell.tell(merged.faults);
+            if merged.up_to == chunk.after {
+                // The table of staged rows is emptied when the server has to recover.
+                tracing::warn!(id = self.id, "staged rows of an import are gone");
+                return Err(ImportError::Unavailable);
             }
-            chunk.locks_first = so_far.updated > counts.updated;
-            chunk.rows_max = next_size(chunk.rows_max, took, is_selling);
-            if self.before.is_some() && !is_selling {
+            if self.before.is_some() && !merged.is_selling {
                 tidying.go_on(&self.staging.shared);
             }
-            (chunk.after, counts) = (up_to, so_far);
+            chunk.rows_max = next_size(chunk.rows_max, merged.took, merged.is_selling);
+            chunk.locks_first = merged.counts.updated > counts.updated;
+            (chunk.after, counts) = (merged.up_to, merged.counts);
         }
-        if self.before.is_some() {
-            store::finish_import(client, &self.id, self.staging.run, repeated).await?;
-        }
-        Ok(report(with_repeated(counts, repeated), None))
     }
 
     fn first_chunk(&self) -> MergeRows {
