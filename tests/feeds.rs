@@ -478,6 +478,28 @@ async fn sockets_beyond_the_limit_are_refused_and_free_places_are_taken_again() 
 }
 
 #[tokio::test]
+async fn a_node_that_may_open_few_files_serves_fewer_connections_and_says_so() {
+    let app = TestApp::start().await;
+    // 48 more than it wants for itself.
+    let (node, log) = app.process_with_open_files(560).await;
+    let log = std::fs::read_to_string(log).expect("a log");
+    assert!(log.contains("open files") && log.contains("connections_max=48"), "{log}");
+    let mut sockets = Vec::new();
+    for _ in 0..48 {
+        let mut socket = Socket::open(&node.target, "/ws/stock/?all=true", &[]).await.expect("open");
+        socket.next_of("ready").await;
+        sockets.push(socket);
+    }
+    // One more waits for its turn, and does no harm.
+    let one_more = Socket::open(&node.target, "/ws/stock/?all=true", &[]);
+    tokio::pin!(one_more);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut one_more).await.is_err());
+    sockets.truncate(24);
+    let opened = tokio::time::timeout(Duration::from_secs(5), one_more).await;
+    opened.expect("in time").expect("open").next_of("ready").await;
+}
+
+#[tokio::test]
 async fn a_stopping_node_closes_its_sockets_with_1001() {
     let market = Market::open().await;
     let second = market.app.second_node().await;

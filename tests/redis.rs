@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::Commands;
+use deadpool_redis::redis::{self, Commands};
 use serde_json::json;
 
 use crate::cache::has_heard;

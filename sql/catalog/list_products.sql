@@ -94,8 +94,8 @@ LIMIT {limit}
 -- fragment: all_terms
 p.search_text LIKE ALL (ARRAY(SELECT '%' || search_form(term) || '%' FROM unnest({terms}::text[]) AS term))
 
--- fragment: term
-p.search_text LIKE (SELECT '%' || search_form({term}::text) || '%')
+-- fragment: pattern
+p.search_text LIKE (SELECT '%' || search_form({pattern}::text) || '%')
 
 -- fragment: symbols
 search_symbols(p.search_text) @> (SELECT search_symbols(search_form({symbols}::text)))

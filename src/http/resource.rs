@@ -170,7 +170,8 @@ async fn guard(
         Err(refusal) => req.into_response(HttpResponse::from_error(refusal)),
     };
     if compress::applies(&response) {
-        response = compress::apply(response).await;
+        // Apart, so that other requests do not carry its state about.
+        response = Box::pin(compress::apply(response)).await;
     }
     response.headers_mut().insert(header::ALLOW, rules.allow.clone());
     Ok(response)

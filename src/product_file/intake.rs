@@ -65,6 +65,22 @@ pub(crate) async fn take_in<E>(
     mut staging: Staging,
     progress: impl Fn(u64),
 ) -> Result<Taken, IntakeError<E>> {
+    match read_all(source, intake, &mut staging, progress).await {
+        Ok((hash, faults, refused)) => Ok(Taken { import: staging.seal(hash).await?, faults, refused }),
+        Err(error) => {
+            staging.give_up().await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads what `source` gives; the hash of it, what is wrong with rows, and how many of them.
+async fn read_all<E>(
+    source: impl Stream<Item = Result<Bytes, E>>,
+    intake: Intake,
+    staging: &mut Staging,
+    progress: impl Fn(u64),
+) -> Result<([u8; 32], Vec<RowFault>, i64), IntakeError<E>> {
     let mut source = std::pin::pin!(source);
     let (mut unpack, mut desk) = (Unpack::new(intake.is_packed), Desk::new(intake));
     let mut bytes = 0;
@@ -72,16 +88,16 @@ pub(crate) async fn take_in<E>(
         let chunk = chunk.map_err(IntakeError::Source)?;
         for piece in chunk.chunks(unpack.piece_bytes()) {
             let text = unpack.push(piece).map_err(|error| no_gzip(&error))?;
-            desk.take(&text, &mut staging).await?;
+            desk.take(&text, staging).await?;
         }
         bytes += chunk.len() as u64;
         progress(bytes);
     }
     let text = unpack.finish().map_err(|error| no_gzip(&error))?;
-    desk.take(&text, &mut staging).await?;
+    desk.take(&text, staging).await?;
     let (hash, Yield { rows, faults, refused }) = desk.finish()?;
     staging.put(&rows).await?;
-    Ok(Taken { import: staging.seal(hash).await?, faults, refused })
+    Ok((hash, faults, refused))
 }
 
 fn no_gzip<E>(error: &std::io::Error) -> IntakeError<E> {

@@ -1,5 +1,6 @@
 //! The program as a process of its own, which can be killed.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use emporium::loadtest::client::{Client, Target};
@@ -25,6 +26,16 @@ impl TestApp {
         variables.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Process::start(&variables).await
     }
+
+    /// Starts the program where it may open only so many files; gives what it logs, too.
+    pub(crate) async fn process_with_open_files(&self, most: u32) -> (Process, PathBuf) {
+        let log = self.folder.path().join("serve.log");
+        let mut limited = Command::new("prlimit");
+        limited.args([&format!("--nofile={most}:{most}"), env!("CARGO_BIN_EXE_emporium"), "serve"]);
+        let mut limited = dressed(limited, &self.variables);
+        limited.env("RUST_LOG", "warn").stderr(std::fs::File::create(&log).expect("a log file"));
+        (Process::run(limited).await, log)
+    }
 }
 
 impl Process {
@@ -34,8 +45,11 @@ impl Process {
     }
 
     async fn start(variables: &[(String, String)]) -> Self {
-        let mut child =
-            program("serve", variables).stdout(Stdio::piped()).spawn().expect("the program starts");
+        Self::run(program("serve", variables)).await
+    }
+
+    async fn run(mut program: Command) -> Self {
+        let mut child = program.stdout(Stdio::piped()).spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines();
         let target = loop {
@@ -85,8 +99,13 @@ pub(crate) async fn create_admin(database: &TestDatabase, folder: &Folder) {
 /// A command of the program with these variables and no others.
 pub(crate) fn program(command: &str, variables: &[(String, String)]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_emporium"));
+    program.arg(command);
+    dressed(program, variables)
+}
+
+/// The same command with these variables and no others.
+fn dressed(mut program: Command, variables: &[(String, String)]) -> Command {
     program
-        .arg(command)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("RUST_LOG", "error")

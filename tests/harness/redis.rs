@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use redis::{Client, Commands, Connection};
+use deadpool_redis::redis::{self, Client, Commands, Connection};
 
 use super::{Folder, eventually};
 

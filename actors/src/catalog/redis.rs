@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use deadpool_redis::redis::{self, AsyncTypedCommands};
 use hmac::{Hmac, KeyInit, Mac};
-use redis::AsyncTypedCommands;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;

@@ -13,7 +13,6 @@ use super::staging::Staging;
 use super::store::{self, Known};
 use super::{FAULTS_MAX, ImportError, Shared};
 use crate::catalog::store::tidy_search;
-use crate::db::StoreError;
 use crate::inventory;
 use crate::types::Timestamp;
 
@@ -30,10 +29,6 @@ const CHUNK_TIME_QUIET: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 8;
 /// The wait before a second try; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// The most statements that an import spends on rows of others, which died.
-const ABANDONED_ROUNDS: u32 = 20;
-/// How long an import is remembered after it was last touched.
-const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// An import whose content is known, and of which nothing new has been done yet.
 pub struct Import {
@@ -172,7 +167,7 @@ impl Import {
         let threads = self.staging.shared.threads.clone();
         threads.spawn(async move {
             let ended = self.carry_out(&tell).await;
-            if let Err(error) = self.put_away().await {
+            if let Err(error) = self.staging.put_away().await {
                 tracing::warn!(%error, "rows of an import are left for the next one to remove");
             }
             drop(self);
@@ -253,23 +248,6 @@ impl Import {
             wait *= 2;
         }
         self.staging.shared.inventory.merge(chunk.clone()).await.unwrap_or(Err(ImportError::Unavailable))
-    }
-
-    /// Removes the rows, and some of what others left behind, and gives the locks back.
-    async fn put_away(&self) -> Result<(), StoreError> {
-        let Ok(client) = self.staging.line.client() else { return Ok(()) };
-        while store::delete_rows(client, self.staging.run).await? > 0 {}
-        let (mut after, mut rounds) = (0, 0);
-        while let Some((run, is_ours)) = store::find_abandoned_run(client, after).await? {
-            while is_ours && rounds < ABANDONED_ROUNDS && store::delete_rows(client, run).await? > 0 {
-                rounds += 1;
-            }
-            after = run;
-        }
-        store::prune_imports(client, KEPT).await?;
-        // Not left to the closing of the connection, which the server may notice too late for whoever
-        // repeats the import at once.
-        store::release_locks(client).await
     }
 }
 

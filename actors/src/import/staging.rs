@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,7 +12,13 @@ use super::row::{CategoryRef, ImportRow, StockChange};
 use super::store::{self, Known};
 use super::{ImportError, ImportId, ImportRequest, Shared};
 use crate::catalog::{CATEGORIES_MAX, CatalogError, NewCategory};
+use crate::db::StoreError;
 use crate::idempotency::Done;
+
+/// The most statements that an import spends on rows of others, which died.
+const ABANDONED_ROUNDS: u32 = 20;
+/// How long an import is remembered after it was last touched.
+const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// The connection of an import, which holds its locks. It is closed with the value, and they with it.
 pub(super) struct Line(Option<Object>);
@@ -129,11 +136,29 @@ impl Staging {
     /// [`ImportError::IdReused`] when the id belongs to other content, [`ImportError::UnderWay`] when the
     /// same content is being imported, or when the database is out of reach.
     pub async fn seal(self, content_hash: [u8; 32]) -> Result<Import, ImportError> {
+        match self.claim(&content_hash).await {
+            Ok((id, before, categories)) => Ok(Import::new(self, id, before, categories.into())),
+            Err(error) => {
+                self.give_up().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts everything away, so that the next attempt finds nothing of this one.
+    pub async fn give_up(self) {
+        if let Err(error) = self.put_away().await {
+            tracing::debug!(%error, "rows of an import are left for the next one to remove");
+        }
+    }
+
+    /// What the import is known by, what was done of it before, and the categories that it names.
+    async fn claim(&self, content_hash: &[u8; 32]) -> Result<(String, Option<Known>, Vec<i64>), ImportError> {
         let client = self.line.client()?;
         let id = match &self.request.id {
             ImportId::Given(id) => id.clone(),
             ImportId::OfContent if self.has_deltas => {
-                let id = format!("sha256-{}", hex(&content_hash));
+                let id = format!("sha256-{}", hex(content_hash));
                 if !self.request.is_dry_run && !store::lock_id(client, &id).await? {
                     return Err(ImportError::UnderWay);
                 }
@@ -145,7 +170,7 @@ impl Staging {
             true => None,
             false => {
                 let by = self.request.by;
-                let claimed = store::claim_import(client, &id, self.run, &content_hash, by).await?;
+                let claimed = store::claim_import(client, &id, self.run, content_hash, by).await?;
                 Some(claimed.ok_or(ImportError::IdReused)?)
             }
         };
@@ -153,7 +178,24 @@ impl Staging {
             Some(Known { finished_at: Some(_), .. }) => Vec::new(),
             _ => self.find_categories().await?,
         };
-        Ok(Import::new(self, id, before, categories.into()))
+        Ok((id, before, categories))
+    }
+
+    /// Removes the rows, and some of what others left behind, and gives the locks back.
+    pub(super) async fn put_away(&self) -> Result<(), StoreError> {
+        let Ok(client) = self.line.client() else { return Ok(()) };
+        while store::delete_rows(client, self.run).await? > 0 {}
+        let (mut after, mut rounds) = (0, 0);
+        while let Some((run, is_ours)) = store::find_abandoned_run(client, after).await? {
+            while is_ours && rounds < ABANDONED_ROUNDS && store::delete_rows(client, run).await? > 0 {
+                rounds += 1;
+            }
+            after = run;
+        }
+        store::prune_imports(client, KEPT).await?;
+        // Not left to the closing of the connection, which the server may notice too late for whoever
+        // repeats the import at once.
+        store::release_locks(client).await
     }
 
     /// The ids of the categories that the rows name, by place, the missing ones made; 0 for what cannot be.

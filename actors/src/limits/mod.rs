@@ -15,6 +15,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_redis::redis;
+
 pub use error::TooManyRequests;
 
 use crate::redis::Redis;

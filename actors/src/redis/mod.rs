@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{self, AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
+use deadpool_redis::{Connection, Manager, Pool, PoolError};
 use tokio::runtime::Handle;
 
 use crate::db::{Database, StoreError};
@@ -37,7 +38,8 @@ pub(crate) struct Redis {
 
 /// The one connection.
 struct Link {
-    client: Client,
+    /// Only opens it: what is used by many at once has no place to be given back to.
+    pool: Pool,
     namespace: String,
     threads: Handle,
     current: Mutex<Current>,
@@ -75,12 +77,17 @@ impl Redis {
     }
 
     fn with_namespace(url: &str, namespace: String, threads: Handle) -> Option<Self> {
-        let client = Client::open(url)
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(CONNECT_TIMEOUT));
+        let pool = Manager::new_with_config(url, config)
+            .map_err(drop)
+            .and_then(|manager| Pool::builder(manager).max_size(1).build().map_err(drop))
             // The error may repeat the URL, and that holds a password.
-            .map_err(|_| tracing::error!("REDIS_URL is unusable; doing without Redis"))
+            .map_err(|()| tracing::error!("REDIS_URL is unusable; doing without Redis"))
             .ok()?;
         let (current, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
-        let link = Arc::new(Link { client, namespace, threads, current, connecting });
+        let link = Arc::new(Link { pool, namespace, threads, current, connecting });
         let first = link.clone();
         link.threads.spawn(async move {
             // Whoever needs it next tries again, and tells.
@@ -174,10 +181,7 @@ impl Link {
         let link = self.clone();
         // Goes on when its caller has lost patience, so that the next one finds it done.
         let connecting = self.threads.spawn(async move {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                .set_response_timeout(Some(CONNECT_TIMEOUT));
-            let connection = link.client.get_multiplexed_async_connection_with_config(&config).await?;
+            let connection = Connection::take(link.pool.get().await.map_err(opening_error)?);
             let mut current = link.current();
             current.number += 1;
             current.connection = Some(connection.clone());
@@ -206,6 +210,13 @@ impl Link {
 
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn opening_error(error: PoolError) -> RedisError {
+    match error {
+        PoolError::Backend(error) => error,
+        other => (ErrorKind::Io, "no connection", other.to_string()).into(),
     }
 }
 

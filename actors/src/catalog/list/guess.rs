@@ -29,72 +29,83 @@ const SEARCHED_MAX: usize = 8;
 const STRETCHES_MAX: u64 = 64;
 /// Ids to a stretch, as the index has them.
 const STRETCH_IDS: i64 = 4096;
+/// A trigram that no more products of the sample have needs no other one beside it.
+const RARE_MAX: usize = 2;
 /// Fewer products of the sample tell nothing about where the others are.
 const KNOWN_MIN: usize = 4;
 
-/// What things cost, in tenths of what it takes to read and check a product.
+/// What things cost, in tenths of a microsecond, as measured with a million products in memory.
 mod cost {
-    /// A product in the order of an index.
-    pub(super) const WALKED: u64 = 10;
+    /// A product in the order in which they were made, which is nearly that of the table.
+    pub(super) const WALKED_NEAR: u64 = 6;
+    /// A product in any other order.
+    pub(super) const WALKED: u64 = 18;
+    /// Looking up the stock of a product, or the product of a stock; after the one before it.
+    pub(super) const LOOKED_UP_NEAR: u64 = 7;
+    /// The same, anywhere in the table.
+    pub(super) const LOOKED_UP: u64 = 30;
     /// A product that is sorted.
-    pub(super) const GATHERED: u64 = 12;
-    /// Looking up the stock of a product, or the product of a stock.
-    pub(super) const LOOKED_UP: u64 = 12;
+    pub(super) const GATHERED: u64 = 10;
     /// An entry of the search index.
-    pub(super) const ENTRY: u64 = 1;
+    pub(super) const ENTRY: u64 = 2;
     /// A search, besides.
-    pub(super) const SEARCH: u64 = 100;
-    /// A stretch that a search is narrowed to.
-    pub(super) const STRETCH: u64 = 270;
+    pub(super) const SEARCH: u64 = 500;
+    /// A stretch that a search is narrowed to, besides.
+    pub(super) const STRETCH: u64 = 200;
 }
 
-/// The words of a search, as the sample is compared with them.
-struct Words {
+/// A word of a search, as the sample is compared with it.
+struct Word {
     /// In the form of the searched texts, as nearly as can be told here.
-    forms: Vec<Finder<'static>>,
-    /// What the search index can look up of each: runs of three letters or more. None where it is the
-    /// whole word.
-    runs: Vec<Option<Vec<Finder<'static>>>>,
-    /// Those of which the search index can look up something.
-    known: Vec<usize>,
-    /// Their unusual characters.
-    symbols: Vec<char>,
+    form: Finder<'static>,
+    /// The trigrams by which it is looked up: the rarest one, and another one where that is not rare
+    /// enough. None where the search index has nothing of it.
+    pieces: Vec<Finder<'static>>,
+    /// The same, for the statement.
+    pattern: String,
 }
 
-impl Words {
-    fn of(query: &ProductQuery) -> Self {
-        let finder = |text: &str| Finder::new(text).into_owned();
-        let mut words = Self { forms: Vec::new(), runs: Vec::new(), known: Vec::new(), symbols: Vec::new() };
-        for (word, term) in query.terms.iter().take(TERMS_MAX).enumerate() {
-            let form = search_form(term);
-            let runs: Vec<&str> = long_runs(&form).collect();
-            if !runs.is_empty() {
-                words.known.push(word);
-            }
-            words.symbols.extend(form.chars().filter(|c| is_symbol(*c)));
-            words.runs.push((runs != [form.as_str()]).then(|| runs.into_iter().map(finder).collect()));
-            words.forms.push(finder(&form));
-        }
-        words
+impl Word {
+    fn of(term: &str, sample: &Sample) -> Self {
+        let letters: Vec<char> = term.chars().collect();
+        let capitals: Vec<char> = letters.iter().copied().map(capital).collect();
+        let form: String = capitals.iter().collect();
+        let rarest = rarest_trigrams(&capitals, sample);
+        // As it was written: the database has its own idea of capitals.
+        let written = |at: &usize| letters[*at..*at + 3].iter().collect::<String>();
+        let pattern = rarest.iter().map(written).collect::<Vec<_>>().join("%");
+        let finder = |text: String| Finder::new(&text).into_owned();
+        let pieces = rarest.iter().map(|at| finder(capitals[*at..*at + 3].iter().collect())).collect();
+        Self { form: finder(form), pieces, pattern }
     }
 }
 
-/// As `search_form` of the database has it, but for letters whose capitals are several letters.
-fn search_form(term: &str) -> String {
-    let capital = |c: char| match c {
-        '\u{1f}' => '\u{1e}',
-        _ => {
-            let mut capitals = c.to_uppercase();
-            capitals.next().filter(|_| capitals.len() == 0).unwrap_or(c)
-        }
-    };
-    term.chars().map(capital).collect()
+/// Where the rarest trigram of a word begins, and the rarest one beside it, in their order.
+fn rarest_trigrams(capitals: &[char], sample: &Sample) -> Vec<usize> {
+    let is_known = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
+    let mut trigrams: Vec<(usize, usize)> = capitals
+        .windows(3)
+        .enumerate()
+        .filter(|(_, trigram)| trigram.iter().all(is_known))
+        .map(|(at, trigram)| (sample.having_trigram(trigram), at))
+        .collect();
+    trigrams.sort_unstable();
+    let Some((fewest, first)) = trigrams.first().copied() else { return Vec::new() };
+    let mut places = vec![first];
+    if fewest > RARE_MAX {
+        places.extend(trigrams.iter().map(|(_, at)| *at).find(|at| at.abs_diff(first) >= 3));
+    }
+    places.sort_unstable();
+    places
 }
 
-/// The runs of letters and digits of which there are trigrams.
-fn long_runs(form: &str) -> impl Iterator<Item = &str> {
-    let is_word = |c: char| c.is_alphabetic() || c.is_ascii_digit();
-    form.split(move |c| !is_word(c)).filter(|run| run.chars().count() >= 3)
+/// As `search_form` of the database has it, but for letters whose capitals are several letters.
+fn capital(c: char) -> char {
+    if c == '\u{1f}' {
+        return '\u{1e}';
+    }
+    let mut capitals = c.to_uppercase();
+    capitals.next().filter(|_| capitals.len() == 0).unwrap_or(c)
 }
 
 /// As `search_symbols` of the database has it.
@@ -104,8 +115,7 @@ fn is_symbol(c: char) -> bool {
 
 /// What a product of the sample has of what is asked for.
 struct Facts {
-    /// The words that it has, and those that the search index would give it for, bit by bit.
-    words: u32,
+    /// The words for which the search index would give it, bit by bit.
     looked_up: u32,
     category: bool,
     price: bool,
@@ -120,7 +130,9 @@ struct Facts {
 pub(super) struct Guess<'a> {
     wanted: &'a Wanted<'a>,
     sample: &'a Sample,
-    words: Words,
+    words: Vec<Word>,
+    /// The unusual characters of the words.
+    symbols: Vec<char>,
     /// Of each product of the sample, in its order.
     facts: Vec<Facts>,
 }
@@ -128,10 +140,12 @@ pub(super) struct Guess<'a> {
 impl<'a> Guess<'a> {
     /// Compares the sample with what is wanted.
     pub(super) fn new(wanted: &'a Wanted<'a>, sample: &'a Sample) -> Self {
-        let words = Words::of(wanted.query);
+        let terms = wanted.query.terms.iter().take(TERMS_MAX);
+        let words: Vec<Word> = terms.clone().map(|term| Word::of(term, sample)).collect();
+        let symbols = terms.flat_map(|term| term.chars().map(capital)).filter(|c| is_symbol(*c)).collect();
         let categories = wanted.query.categories.iter().map(|category| category.0).collect();
         let facts = sample.rows.iter().map(|row| Facts::of(row, wanted, &words, &categories)).collect();
-        Self { wanted, sample, words, facts }
+        Self { wanted, sample, words, symbols, facts }
     }
 
     /// The plan that is expected to cost the least.
@@ -157,9 +171,8 @@ impl<'a> Guess<'a> {
                 break;
             }
             let alike = if order.is_exact(level) { 0 } else { self.sample.products(self.alike(level)) };
-            let (steps, plan) = self.in_order(level);
-            let cost = steps.saturating_add(alike.saturating_mul(self.per_walked()));
-            let is_sortable = alike <= u64::try_from(self.budget()).unwrap_or(u64::MAX) * 8 / 10;
+            let (cost, plan) = self.in_order(level, alike);
+            let is_sortable = alike <= u64::try_from(plan.budget).unwrap_or(u64::MAX) * 8 / 10;
             if is_sortable && best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, plan));
             }
@@ -168,7 +181,7 @@ impl<'a> Guess<'a> {
             }
         }
         // One row tells of whom there are so many, and the next plan goes by another column.
-        best.unwrap_or_else(|| (u64::MAX, Plan { budget: 1, ..self.in_order(*level_min).1 }))
+        best.unwrap_or_else(|| (u64::MAX, Plan { budget: 1, ..self.in_order(*level_min, 0).1 }))
     }
 
     /// How many of the sample are equal, in the columns up to the one at `level`, to those with whom
@@ -187,18 +200,25 @@ impl<'a> Guess<'a> {
         self.count(|row, _| row.beside_position(self.wanted.order, &keys).is_eq())
     }
 
-    /// How many rows are read in order at most: fewer where each costs more.
-    fn budget(&self) -> usize {
-        let rows = u64::try_from(ROWS_MAX).unwrap_or(u64::MAX) * cost::WALKED / self.per_walked();
-        usize::try_from(rows).unwrap_or(ROWS_MAX).max(self.wanted.size + 2)
+    /// What a row costs that is read in order of this column.
+    fn per_walked(&self, column: Column, source: &Source) -> u64 {
+        let is_near = matches!(column, Column::Id | Column::CreatedAt) && *source == Source::Products(None);
+        let (walked, looked_up) = match is_near {
+            true => (cost::WALKED_NEAR, cost::LOOKED_UP_NEAR),
+            false => (cost::WALKED, cost::LOOKED_UP),
+        };
+        if self.wanted.sees_stock() { walked + looked_up } else { walked }
     }
 
-    fn per_walked(&self) -> u64 {
-        cost::WALKED + if self.wanted.sees_stock() { cost::LOOKED_UP } else { 0 }
+    /// How many such rows are read at most: fewer where each costs more.
+    fn budget(&self, per_row: u64) -> usize {
+        let rows = u64::try_from(ROWS_MAX).unwrap_or(u64::MAX) * cost::WALKED / per_row;
+        usize::try_from(rows).unwrap_or(ROWS_MAX).clamp(self.wanted.size + 2, ROWS_MAX)
     }
 
-    /// What it costs to read in order until the page is full.
-    fn in_order(&self, level: usize) -> (u64, Plan) {
+    /// What it costs to read in order until the page is full, where so many that are alike have to be
+    /// read together.
+    fn in_order(&self, level: usize, alike: u64) -> (u64, Plan) {
         let Wanted { query, order, size, .. } = self.wanted;
         let walked = order.keys().get(level).copied().unwrap_or((Column::Id, Direction::Ascending));
         let source = match (walked.0, query.categories.as_slice()) {
@@ -225,10 +245,12 @@ impl<'a> Guess<'a> {
         let steps = self.steps(&read, &fitting, walked, *size);
         // With something to spare, since it is a guess. And among those who are equal in the columns
         // before, there must be some: whoever comes after them is not read.
-        let is_whole = steps + steps / 2 <= u64::try_from(self.budget()).unwrap_or(u64::MAX)
+        let per_row = self.per_walked(walked.0, &source);
+        let budget = self.budget(per_row);
+        let is_whole = steps + steps / 2 <= u64::try_from(budget).unwrap_or(u64::MAX)
             && (level == 0 || !fitting.is_empty());
-        let cost = if is_whole { steps.saturating_mul(self.per_walked()) } else { u64::MAX };
-        (cost, Plan::in_order(source, level, self.budget()))
+        let cost = if is_whole { (steps + alike).saturating_mul(per_row) } else { u64::MAX };
+        (cost, Plan::in_order(source, level, budget))
     }
 
     /// How many rows are read until the page is full, of which the sample has these, and these fit.
@@ -253,9 +275,8 @@ impl<'a> Guess<'a> {
     fn best_whole(&self) -> Option<(u64, Plan)> {
         let query = self.wanted.query;
         let mut plans = self.by_words();
-        if !self.words.symbols.is_empty() {
-            let found =
-                self.count(|row, _| self.words.symbols.iter().all(|symbol| row.text.contains(*symbol)));
+        if !self.symbols.is_empty() {
+            let found = self.count(|row, _| self.symbols.iter().all(|symbol| row.text.contains(*symbol)));
             plans.extend(self.whole(Source::Symbols, found, cost::SEARCH));
         }
         if !query.categories.is_empty() {
@@ -287,36 +308,38 @@ impl<'a> Guess<'a> {
 
     /// Searches for the rarest word, for the two rarest, and so on; each whole, and narrowed.
     fn by_words(&self) -> Vec<(u64, Plan)> {
-        let having = |word: &usize| self.count(|_, facts| facts.looked_up & (1 << word) != 0);
-        let mut rarest: Vec<(usize, usize)> =
-            self.words.known.iter().map(|word| (having(word), *word)).collect();
+        let having = |place: usize| self.count(|_, facts| facts.looked_up & (1 << place) != 0);
+        let known = self.words.iter().enumerate().filter(|(_, word)| !word.pieces.is_empty());
+        let mut rarest: Vec<(usize, usize)> = known.map(|(place, _)| (having(place), place)).collect();
         rarest.sort_unstable();
+        rarest.truncate(LOOKED_UP_MAX);
+        let Some((fewest, _)) = rarest.first().copied() else { return Vec::new() };
         let categories = self.wanted.query.categories.len();
         let is_within = (1..=SEARCHED_MAX).contains(&categories);
-        let Some((fewest, _)) = rarest.first().copied() else { return Vec::new() };
-        let words: Vec<usize> = rarest.into_iter().map(|(_, word)| word).take(LOOKED_UP_MAX).collect();
         let mut plans = Vec::new();
-        for count in 1..=words.len() {
-            let looked_up = words[..count].iter().fold(0, |bits, word| bits | 1 << word);
+        let (mut looked_up, mut patterns, mut pieces) = (0, Vec::new(), u64::from(is_within));
+        for word in rarest.iter().map(|(_, place)| *place) {
+            looked_up |= 1 << word;
+            patterns.push(self.words[word].pattern.clone());
+            pieces += u64::try_from(self.words[word].pieces.len()).unwrap_or(u64::MAX);
             let found =
                 |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
-            let source = Source::Words(words[..count].to_vec(), is_within);
-            let lists = u64::try_from(count + usize::from(is_within)).unwrap_or(u64::MAX);
-            let entries = self.sample.products(fewest).saturating_mul(lists);
+            let source = Source::Words(patterns.clone(), is_within);
+            let entries = self.sample.products(fewest).saturating_mul(pieces);
             if entries <= ENTRIES_MAX {
                 let besides = cost::SEARCH + entries * cost::ENTRY;
                 let found = self.count(|_, facts| found(facts));
                 plans.extend(self.whole(source.clone(), found, besides));
             }
             if categories <= 1 || !is_within {
-                plans.extend(self.narrowed(source, found));
+                plans.extend(self.narrowed(source, pieces, found));
             }
         }
         plans
     }
 
     /// The same search, among those alone who come next in the order, as long as enough of them fit.
-    fn narrowed(&self, source: Source, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
+    fn narrowed(&self, source: Source, pieces: u64, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
         let first @ (column, direction) = *self.wanted.order.keys().first()?;
         let ahead: Vec<_> = self.in_order_of(first)?.filter(|(_, facts)| facts.is_ahead).collect();
         let mut fitting =
@@ -338,12 +361,15 @@ impl<'a> Guess<'a> {
         if direction.apply(end.compare(column, &begin)).is_le() {
             return None;
         }
-        let stretches = stretches(column, &begin, &end.value(column)).filter(|n| *n <= STRETCHES_MAX)?;
-        let inside = ahead.iter().take_while(|(row, _)| row.beside(end, first).is_lt());
-        let products = self.sample.products(inside.filter(|(_, facts)| found(facts)).count());
-        let cost = cost::SEARCH + stretches * cost::STRETCH + products.saturating_mul(self.per_gathered());
-        let plan = Plan { until: Some(end.value(column)), ..Plan::whole(source) };
-        (products <= GATHERED_MAX).then_some((cost, plan))
+        let end = end.value(column);
+        let (stretches, low, high) = stretches(column, &begin, &end)?;
+        // The index knows whole stretches alone.
+        let is_inside = |row: &SampleRow| (low..=high).contains(&row.number(column));
+        let products = self.sample.products(self.count(|row, facts| is_inside(row) && found(facts)));
+        let per_row = cost::ENTRY.saturating_mul(pieces) + self.per_gathered();
+        let cost = cost::SEARCH + stretches * cost::STRETCH + products.saturating_mul(per_row);
+        let plan = Plan { until: Some(end), ..Plan::whole(source) };
+        (stretches <= STRETCHES_MAX && products <= GATHERED_MAX).then_some((cost, plan))
     }
 
     /// The sample in the order of a column, where that is known.
@@ -369,21 +395,16 @@ impl<'a> Guess<'a> {
 }
 
 impl Facts {
-    fn of(row: &SampleRow, wanted: &Wanted<'_>, words: &Words, categories: &HashSet<i64>) -> Self {
+    fn of(row: &SampleRow, wanted: &Wanted<'_>, words: &[Word], categories: &HashSet<i64>) -> Self {
         let ProductQuery { min_price, max_price, in_stock, .. } = wanted.query;
         let text = row.text.as_bytes();
-        let (mut has, mut looked_up) = (0, 0);
-        for (word, (form, runs)) in words.forms.iter().zip(&words.runs).enumerate() {
-            let bit = |has: bool| u32::from(has) << word;
-            let has_form = form.find(text).is_some();
-            has |= bit(has_form);
-            looked_up |= match runs {
-                None => bit(has_form),
-                Some(runs) => bit(has_form || runs.iter().all(|run| run.find(text).is_some())),
-            };
+        let (mut has_all, mut looked_up) = (true, 0);
+        for (place, word) in words.iter().enumerate() {
+            let may_have = word.pieces.iter().all(|piece| piece.find(text).is_some());
+            looked_up |= u32::from(may_have) << place;
+            has_all = has_all && may_have && word.form.find(text).is_some();
         }
         let facts = Self {
-            words: has,
             looked_up,
             category: categories.is_empty() || categories.contains(&row.category),
             price: min_price.is_none_or(|price| row.price >= price.cents())
@@ -392,24 +413,27 @@ impl Facts {
             is_ahead: wanted.is_at_or_behind_start(row),
             is_wanted: false,
         };
-        let has_all = facts.words.count_ones() as usize == words.forms.len();
         let is_wanted = has_all && facts.category && facts.price && facts.stock && facts.is_ahead;
         Self { is_wanted, ..facts }
     }
 }
 
-/// How many stretches there are between two values, about.
-fn stretches(column: Column, begin: &CursorKey, end: &CursorKey) -> Option<u64> {
+/// How many stretches there are between two values, and from where to where they reach, about.
+fn stretches(column: Column, begin: &CursorKey, end: &CursorKey) -> Option<(u64, i64, i64)> {
     let (CursorKey::Number(begin), CursorKey::Number(end)) = (begin, end) else { return None };
-    let (low, high) = (begin.min(end), begin.max(end));
-    match column {
-        Column::Id => u64::try_from(high / STRETCH_IDS - low / STRETCH_IDS + 1).ok(),
-        // Between two powers of 2 there are about six levels.
-        _ => {
-            let bits = |cents: i64| u64::from(cents.max(0).unsigned_abs().saturating_add(1).ilog2());
-            Some(6 * (bits(*high) - bits(*low) + 1))
-        }
+    let (low, high) = (*begin.min(end), *begin.max(end));
+    if column == Column::Id {
+        let (first, last) = (low / STRETCH_IDS, high / STRETCH_IDS);
+        return Some((
+            u64::try_from(last - first + 1).ok()?,
+            first * STRETCH_IDS,
+            (last + 1) * STRETCH_IDS - 1,
+        ));
     }
+    // A price level reaches an eighth further than it begins, so that there are six from one power of
+    // 2 to the next.
+    let bits = |cents: i64| u64::from(cents.max(0).unsigned_abs().saturating_add(1).ilog2());
+    Some((6 * (bits(high) - bits(low) + 1), low - low / 8, high + high / 7 + 1))
 }
 
 #[cfg(test)]
@@ -447,6 +471,10 @@ mod tests {
         sample(|n| row(if n % every == every / 2 { word } else { "ANOTHER" }))
     }
 
+    fn looked_up(patterns: &[&str]) -> Source {
+        Source::Words(patterns.iter().map(|pattern| (*pattern).to_owned()).collect(), false)
+    }
+
     fn best(sample: &Sample, query: &ProductQuery, start: Option<ProductCursor>) -> Plan {
         let order = Order::of(query);
         Plan::choose(&Wanted::new(query, &order, start, 20), sample)
@@ -462,13 +490,13 @@ mod tests {
 
     #[test]
     fn what_many_have_is_read_in_order_and_what_few_have_is_looked_up() {
-        for (every, is_walked) in [(1, true), (20, true), (100, true), (1_000, false), (SAMPLED, false)] {
+        for (every, is_walked) in [(1, true), (20, true), (50, true), (1_000, false), (SAMPLED, false)] {
             let plan = best(&spread("LAMP", every), &search(&["lamp"], &BY_NAME), None);
             assert_eq!(plan.is_in_order(), is_walked, "one in {every}: {plan:?}");
             assert_eq!(plan.until, None);
         }
         let nobody = best(&spread("LAMP", 2), &search(&["lamb"], &BY_NAME), None);
-        assert_eq!(nobody.source, Source::Words(vec![0], false));
+        assert_eq!(nobody.source, looked_up(&["amb"]));
     }
 
     #[test]
@@ -489,7 +517,7 @@ mod tests {
         let late =
             sample(|n| SampleRow { name: format!("{n:05}"), ..row(if n > 1_990 { "LAMP" } else { "" }) });
         let plan = best(&late, &search(&["lamp"], &BY_NAME), None);
-        assert_eq!(plan.source, Source::Words(vec![0], false));
+        assert_eq!(plan.source, looked_up(&["lam"]));
     }
 
     #[test]
@@ -502,7 +530,7 @@ mod tests {
         assert!(matches!(&plan.source, Source::Words(words, _) if words.len() == 2), "{plan:?}");
         // The rare one alone is enough where few have it.
         let plan = best(&spread("ALPHA ZYXWV", 1_000), &search(&["a", "zyxwv"], &BY_NAME), None);
-        assert_eq!(plan.source, Source::Words(vec![1], false));
+        assert_eq!(plan.source, looked_up(&["zyx"]));
     }
 
     #[test]

@@ -88,9 +88,9 @@ pub(super) enum Source {
     EachCategory,
     /// In order: all stocks.
     Stock,
-    /// Whole: those who have these words, by their place in the query; of the categories alone that
-    /// are asked for, if the second is set.
-    Words(Vec<usize>, bool),
+    /// Whole: those whose text has these letters, in LIKE patterns; of the categories alone that are
+    /// asked for, if the second is set.
+    Words(Vec<String>, bool),
     /// Whole: those who have the unusual characters of the words.
     Symbols,
     /// Whole: those of the categories that are asked for.

@@ -4,6 +4,7 @@
 //! each; renewed, while it is asked for, about every [`LIFETIME`], of which nobody but the first
 //! waits. It may be old, or wrong about what is rare: nothing depends on it but how long a page takes.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,6 +57,11 @@ impl SampleRow {
             // No cursor of that order has such a value.
             _ => std::cmp::Ordering::Equal,
         }
+    }
+
+    /// Its id or price.
+    pub(super) fn number(&self, column: Column) -> i64 {
+        if column == Column::Id { self.id } else { self.price }
     }
 
     /// Its value in a column.
@@ -115,6 +121,8 @@ pub(in crate::catalog) struct Sample {
     pub by_price: Vec<usize>,
     /// How many products there are, about.
     pub total: u64,
+    /// How many of the sample have each three letters in a row.
+    trigrams: HashMap<[char; 3], usize>,
 }
 
 impl Sample {
@@ -130,7 +138,19 @@ impl Sample {
         let mut by_price: Vec<usize> = (0..rows.len()).collect();
         // Stable, so that ties stay in the order of their ids.
         by_price.sort_by_key(|place| rows.get(*place).map(|row| row.price));
-        Self { rows, by_price, total: total.max(sampled) }
+        let mut trigrams = HashMap::new();
+        for row in &rows {
+            for trigram in trigrams_of(&row.text) {
+                *trigrams.entry(trigram).or_default() += 1;
+            }
+        }
+        Self { rows, by_price, total: total.max(sampled), trigrams }
+    }
+
+    /// How many of the sample have these three letters in a row.
+    pub(super) fn having_trigram(&self, letters: &[char]) -> usize {
+        let known = <[char; 3]>::try_from(letters).ok().and_then(|letters| self.trigrams.get(&letters));
+        known.copied().unwrap_or_default()
     }
 
     /// How many products there are where the sample has so many; half a product of the sample more,
@@ -149,6 +169,12 @@ impl Sample {
         let len = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
         usize::try_from(products.saturating_mul(len) / self.total.max(1)).unwrap_or(usize::MAX)
     }
+}
+
+/// What is in a text three in a row, each once.
+fn trigrams_of(text: &str) -> HashSet<[char; 3]> {
+    let letters: Vec<char> = text.chars().collect();
+    letters.windows(3).filter_map(|letters| <[char; 3]>::try_from(letters).ok()).collect()
 }
 
 /// Has a sample at hand.

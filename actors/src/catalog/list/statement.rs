@@ -129,12 +129,10 @@ impl Composer<'_> {
         let query = self.wanted.query;
         let mut conditions = Vec::new();
         let walked = match &self.plan.source {
-            Source::Words(words, is_within) => {
-                for word in words {
-                    conditions.extend(query.terms.get(*word).map(|term| {
-                        let term = self.param(Param::Text(literal(term)));
-                        fill("term", &[("term", &term)])
-                    }));
+            Source::Words(patterns, is_within) => {
+                for pattern in patterns {
+                    let pattern = self.param(Param::Text(pattern.clone()));
+                    conditions.push(fill("pattern", &[("pattern", &pattern)]));
                 }
                 if *is_within {
                     let categories = self.category_ids();
@@ -325,15 +323,10 @@ impl Composer<'_> {
             && self.wanted.order.keys().get(self.plan.level).is_some_and(|walked| walked.0 == column)
     }
 
-    /// The words that the source has not looked up.
+    /// Every word, as a whole.
     fn terms(&mut self) -> Option<String> {
-        let looked_up: &[usize] = match &self.plan.source {
-            Source::Words(words, _) => words,
-            _ => &[],
-        };
-        let terms = self.wanted.query.terms.iter().take(TERMS_MAX).enumerate();
         let terms: Vec<String> =
-            terms.filter(|(word, _)| !looked_up.contains(word)).map(|(_, term)| literal(term)).collect();
+            self.wanted.query.terms.iter().take(TERMS_MAX).map(|term| literal(term)).collect();
         if terms.is_empty() {
             return None;
         }
@@ -582,7 +575,7 @@ fn sample_plans(wanted: &Wanted<'_>) -> Vec<Plan> {
         plans.extend(sources.into_iter().map(|source| Plan { source, level, budget, until: until.clone() }));
     }
     if wanted.query.in_stock {
-        let words = Source::Words(vec![0], true);
+        let words = Source::Words(vec!["one".to_owned()], true);
         let whole = [words.clone(), Source::Symbols, Source::Categories, Source::Prices, Source::InStock];
         plans.extend(whole.map(|source| Plan { source, level: 0, budget, until: until.clone() }));
         if matches!(wanted.order.keys().first(), Some((Column::Id | Column::Price, _))) {
