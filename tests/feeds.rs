@@ -448,13 +448,14 @@ async fn a_browsers_origin_must_be_on_the_list() {
 #[tokio::test]
 async fn a_bad_feed_request_is_refused_before_the_upgrade() {
     let app = TestApp::start().await;
-    let many = (0..1001).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let list = |count: i64| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     for path in [
         "/ws/stock/?products=x",
         "/ws/stock/?category=x",
         "/ws/stock/?all=true&since=x",
         "/ws/stock/?all=true&since=-1",
-        &format!("/ws/stock/?products={many}"),
+        &format!("/ws/stock/?products={}", list(1001)),
+        &format!("/ws/stock/?products={}", list(10_000)),
     ] {
         let status = app.try_socket(path, &[]).await.err();
         assert_eq!(status, Some(400), "{path:.60}");
@@ -569,14 +570,19 @@ fn ending_in(access: &str, seconds: u64) -> String {
 }
 
 #[tokio::test]
-async fn a_socket_ends_with_its_token() {
+async fn a_socket_ends_with_its_token_on_every_node() {
     let market = Market::open().await;
-    let access = ending_in(&market.anna.access, 2);
-    let mut early = market.app.socket_as(&User { access, ..market.anna.clone() }, "/ws/orders/").await;
-    early.next_of("ready").await;
+    let second = market.app.second_node().await;
+    let brief = User { access: ending_in(&market.anna.access, 3), ..market.anna.clone() };
+    let mut own = market.app.socket_as(&brief, "/ws/orders/").await;
+    let mut other_node = second.socket_as(&brief, "/ws/orders/").await;
     let mut later = market.app.socket_as(&market.anna, "/ws/orders/").await;
-    later.next_of("ready").await;
-    assert_eq!(early.closed_within(Duration::from_secs(3)).await, Some(4001));
+    for feed in [&mut own, &mut other_node, &mut later] {
+        feed.next_of("ready").await;
+    }
+    let patience = Duration::from_secs(4);
+    let closed = tokio::join!(own.closed_within(patience), other_node.closed_within(patience));
+    assert_eq!(closed, (Some(4001), Some(4001)));
     let order = market.app.placed(&market.anna, market.lamp, 1).await.id();
     assert_eq!(later.next_of("order").await["order"], json!(order));
 }

@@ -31,8 +31,8 @@ use crate::db::Db;
 use crate::types::{CategoryId, Money, Page, PageRequest};
 pub use plan::ROWS_MAX as LIST_ROWS_MAX;
 use plan::{Plan, Wanted};
+pub(super) use sample::SampleRow;
 use sample::Sampler;
-pub(super) use sample::{Sample, SampleRow};
 pub use statement::list_products_samples;
 pub(super) use statement::{Param, Statement};
 
@@ -172,8 +172,9 @@ enum Found {
     Page(Vec<Product>, Option<ProductCursor>),
     /// Some, and the position up to which these are all; the rest is elsewhere.
     Part(Vec<Product>, ProductCursor),
-    /// The same, after as many rows as a statement may read.
-    Beginning(Vec<Product>, ProductCursor),
+    /// The same, after as many rows as a statement may read. It is a surprise if they should have been
+    /// enough.
+    Beginning { items: Vec<Product>, at: ProductCursor, is_surprise: bool },
     /// More than can be sorted; who is first among them is not known.
     TooMany,
     /// More that are equal in the columns of this position, the list's first ones, than can be sorted.
@@ -216,8 +217,11 @@ impl ProductLister {
                     return Ok(Page { items, next });
                 }
                 Found::Part(found, at) => (found, at, false),
-                // Unless the catalogue is not any more as it was thought to be.
-                Found::Beginning(found, at) => (found, at, !self.sampler.renew().await?),
+                Found::Beginning { items, at, is_surprise } => {
+                    // Perhaps the catalogue is not any more as it was thought to be.
+                    let may_go_on = is_surprise && self.sampler.renew().await?;
+                    (items, at, !may_go_on)
+                }
                 Found::TooManyAlike(at) => {
                     wanted.level_min = at.keys.len();
                     // A page that begins among them begins where it does.

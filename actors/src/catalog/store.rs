@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::cache::Loaded;
 use super::document::Document;
-use super::list::{LIST_PRODUCTS, ListedRow, Sample, SampleRow, Statement};
+use super::list::{LIST_PRODUCTS, ListedRow, SampleRow, Statement};
 use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product};
 use crate::db::{StoreError, queries};
 use crate::types::{CategoryId, Money, ProductId, Timestamp};
@@ -94,12 +94,13 @@ async fn composed(client: &Object, statement: &Statement) -> Result<Vec<Row>, St
     rows.map_err(|error| StoreError::new(LIST_PRODUCTS, error))
 }
 
-/// So many products, about, from all over the catalogue, with at most so many characters of each.
+/// So many products, about, from all over the catalogue, with at most so many characters of each; and
+/// over how many ids they spread, and how many products there were when the database last counted.
 pub(super) async fn sample_products(
     client: &impl GenericClient,
     products: usize,
     chars: usize,
-) -> Result<Sample, StoreError> {
+) -> Result<(Vec<SampleRow>, i64, i64), StoreError> {
     let products = i64::try_from(products).unwrap_or(i64::MAX);
     let chars = i32::try_from(chars).unwrap_or(i32::MAX);
     let rows = SAMPLE_PRODUCTS.rows(client, &[&products, &chars]).await?;
@@ -113,7 +114,7 @@ pub(super) async fn sample_products(
         name: row.get("name"),
         created_at: Timestamp(row.get("created_at")),
     };
-    Ok(Sample::new(rows.iter().map(sampled).collect(), span, counted))
+    Ok((rows.iter().map(sampled).collect(), span, counted))
 }
 
 /// Has searches find what was written lately where everything else is.

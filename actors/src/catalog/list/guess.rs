@@ -47,7 +47,7 @@ mod cost {
     /// A product that is sorted.
     pub(super) const GATHERED: u64 = 10;
     /// An entry of the search index.
-    pub(super) const ENTRY: u64 = 2;
+    pub(super) const ENTRY: u64 = 1;
     /// A search, besides.
     pub(super) const SEARCH: u64 = 500;
     /// A stretch that a search is narrowed to, besides.
@@ -250,7 +250,7 @@ impl<'a> Guess<'a> {
         let is_whole = steps + steps / 2 <= u64::try_from(budget).unwrap_or(u64::MAX)
             && (level == 0 || !fitting.is_empty());
         let cost = if is_whole { (steps + alike).saturating_mul(per_row) } else { u64::MAX };
-        (cost, Plan::in_order(source, level, budget))
+        (cost, Plan { is_hopeful: is_whole, ..Plan::in_order(source, level, budget) })
     }
 
     /// How many rows are read until the page is full, of which the sample has these, and these fit.
@@ -306,32 +306,37 @@ impl<'a> Guess<'a> {
         cost::GATHERED + if self.wanted.sees_stock() { cost::LOOKED_UP } else { 0 }
     }
 
-    /// Searches for the rarest word, for the two rarest, and so on; each whole, and narrowed.
+    /// Searches for the rarest word, whole and narrowed, for the two rarest, and so on. Only one word
+    /// goes with a category or a stretch: with more of them, the database expects so few products that
+    /// it does not care to narrow them down.
     fn by_words(&self) -> Vec<(u64, Plan)> {
         let having = |place: usize| self.count(|_, facts| facts.looked_up & (1 << place) != 0);
         let known = self.words.iter().enumerate().filter(|(_, word)| !word.pieces.is_empty());
         let mut rarest: Vec<(usize, usize)> = known.map(|(place, _)| (having(place), place)).collect();
         rarest.sort_unstable();
         rarest.truncate(LOOKED_UP_MAX);
-        let Some((fewest, _)) = rarest.first().copied() else { return Vec::new() };
         let categories = self.wanted.query.categories.len();
-        let is_within = (1..=SEARCHED_MAX).contains(&categories);
         let mut plans = Vec::new();
-        let (mut looked_up, mut patterns, mut pieces) = (0, Vec::new(), u64::from(is_within));
-        for word in rarest.iter().map(|(_, place)| *place) {
-            looked_up |= 1 << word;
-            patterns.push(self.words[word].pattern.clone());
-            pieces += u64::try_from(self.words[word].pieces.len()).unwrap_or(u64::MAX);
+        let fewest = rarest.first().map_or(0, |(count, _)| self.sample.products(*count));
+        let (mut looked_up, mut patterns, mut entries) = (0, Vec::new(), 0_u64);
+        for (count, place) in rarest {
+            let word = &self.words[place];
+            looked_up |= 1 << place;
+            patterns.push(word.pattern.clone());
+            let pieces = u64::try_from(word.pieces.len()).unwrap_or(u64::MAX);
+            // The index passes over most of what is far more frequent than the rarest.
+            let passed = self.sample.products(count).min(fewest.saturating_mul(4));
+            entries = entries.saturating_add(passed.saturating_mul(pieces));
+            if entries > ENTRIES_MAX {
+                break;
+            }
+            let is_within = patterns.len() == 1 && (1..=SEARCHED_MAX).contains(&categories);
             let found =
                 |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
             let source = Source::Words(patterns.clone(), is_within);
-            let entries = self.sample.products(fewest).saturating_mul(pieces);
-            if entries <= ENTRIES_MAX {
-                let besides = cost::SEARCH + entries * cost::ENTRY;
-                let found = self.count(|_, facts| found(facts));
-                plans.extend(self.whole(source.clone(), found, besides));
-            }
-            if categories <= 1 || !is_within {
+            let products = self.count(|_, facts| found(facts));
+            plans.extend(self.whole(source.clone(), products, cost::SEARCH + entries * cost::ENTRY));
+            if patterns.len() == 1 && (categories <= 1 || !is_within) {
                 plans.extend(self.narrowed(source, pieces, found));
             }
         }

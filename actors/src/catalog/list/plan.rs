@@ -111,18 +111,20 @@ pub(super) struct Plan {
     pub budget: usize,
     /// Whole: the value in the first column at which the stretch ends that it is narrowed to.
     pub until: Option<CursorKey>,
+    /// In order: whether the page is expected to be full before the budget is used up.
+    pub is_hopeful: bool,
 }
 
 impl Plan {
     /// By the index on the column at that level.
     pub(super) fn in_order(source: Source, level: usize, budget: usize) -> Self {
-        Self { source, level, budget, until: None }
+        Self { source, level, budget, until: None, is_hopeful: true }
     }
 
     /// All that the source has.
     pub(super) fn whole(source: Source) -> Self {
         // One more tells that these are not all.
-        Self { source, level: 0, budget: ROWS_MAX + 1, until: None }
+        Self { source, level: 0, budget: ROWS_MAX + 1, until: None, is_hopeful: true }
     }
 
     /// Whether the rows come in the order of the list.
@@ -193,7 +195,8 @@ impl Plan {
                 return full(items, wanted);
             }
             if let Some(keys) = at {
-                return Found::Beginning(items, ProductCursor { keys, is_before: false });
+                let at = ProductCursor { keys, is_before: false };
+                return Found::Beginning { items, at, is_surprise: self.is_hopeful };
             }
         }
         match self.level {
@@ -215,7 +218,7 @@ impl Plan {
         match begins_there {
             true => Found::TooManyAlike(at),
             false if items.is_empty() => Found::Part(items, at),
-            false => Found::Beginning(items, at),
+            false => Found::Beginning { items, at, is_surprise: self.is_hopeful },
         }
     }
 

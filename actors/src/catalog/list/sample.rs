@@ -4,7 +4,7 @@
 //! each; renewed, while it is asked for, about every [`LIFETIME`], of which nobody but the first
 //! waits. It may be old, or wrong about what is rare: nothing depends on it but how long a page takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ impl SampleRow {
 
 /// Products from all over the catalogue.
 #[derive(Debug, Default)]
-pub(in crate::catalog) struct Sample {
+pub(super) struct Sample {
     /// By id.
     pub rows: Vec<SampleRow>,
     /// Their places, by price and then by id.
@@ -128,7 +128,7 @@ pub(in crate::catalog) struct Sample {
 impl Sample {
     /// A sample of a catalogue whose ids spread over `span`, and that had `counted` products when that
     /// was last looked at.
-    pub(in crate::catalog) fn new(rows: Vec<SampleRow>, span: i64, counted: i64) -> Self {
+    pub(super) fn new(rows: Vec<SampleRow>, span: i64, counted: i64) -> Self {
         let sampled = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         // Where the sample could have been larger, it is the whole catalogue, or nearly so.
         let total = match rows.len() {
@@ -172,9 +172,13 @@ impl Sample {
 }
 
 /// What is in a text three in a row, each once.
-fn trigrams_of(text: &str) -> HashSet<[char; 3]> {
+fn trigrams_of(text: &str) -> Vec<[char; 3]> {
     let letters: Vec<char> = text.chars().collect();
-    letters.windows(3).filter_map(|letters| <[char; 3]>::try_from(letters).ok()).collect()
+    let windows = letters.windows(3).filter_map(|letters| <[char; 3]>::try_from(letters).ok());
+    let mut trigrams: Vec<[char; 3]> = windows.collect();
+    trigrams.sort_unstable();
+    trigrams.dedup();
+    trigrams
 }
 
 /// Has a sample at hand.
@@ -233,7 +237,11 @@ impl Sampler {
         }
         let begun = Instant::now();
         let client = self.db.client("catalog/sample_products.sql").await?;
-        let sample = Arc::new(store::sample_products(&client, ROWS, TEXT_CHARS_MAX).await?);
+        let (rows, span, counted) = store::sample_products(&client, ROWS, TEXT_CHARS_MAX).await?;
+        drop(client);
+        // Some milliseconds of work, which are to hold up neither a worker nor the connections.
+        let counting = self.threads.spawn_blocking(move || Sample::new(rows, span, counted));
+        let sample = Arc::new(counting.await.map_err(|_| CatalogError::Unavailable)?);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((begun, sample.clone()));
         Ok(sample)
     }

@@ -267,13 +267,11 @@ impl Composer<'_> {
         self.wanted.start.as_ref().is_some_and(|start| start.is_before)
     }
 
-    /// What a search is narrowed to.
-    fn stretch(&mut self) -> Vec<String> {
-        let (Some(until), Some((column, direction))) =
-            (&self.plan.until, self.wanted.order.keys().first().copied())
-        else {
-            return Vec::new();
-        };
+    /// What a search is narrowed to, in whole stretches. Where in the last one it ends is compared
+    /// afterwards: here, the planner would take it for something to look up.
+    fn stretch(&mut self) -> Option<String> {
+        let until = self.plan.until.as_ref()?;
+        let (column, direction) = self.wanted.order.keys().first().copied()?;
         let end = self.param(until.into());
         let begin = match self.wanted.start_keys().first() {
             Some(key) => self.param(key.into()),
@@ -282,14 +280,17 @@ impl Composer<'_> {
                 fill(outermost, &[("column", named(column))])
             }
         };
-        let (low, high) =
-            if direction == Direction::Ascending { (begin, end.clone()) } else { (end.clone(), begin) };
+        let (low, high) = if direction == Direction::Ascending { (begin, end) } else { (end, begin) };
         let stretch = if column == Column::Id { "id_stretch" } else { "price_stretch" };
-        let before_end = if direction == Direction::Ascending { "below" } else { "above" };
-        vec![
-            fill(stretch, &[("low", &low), ("high", &high)]),
-            fill(before_end, &[("column", named(column)), ("value", &end)]),
-        ]
+        Some(fill(stretch, &[("low", &low), ("high", &high)]))
+    }
+
+    fn before_end(&mut self) -> Option<String> {
+        let until = self.plan.until.as_ref()?;
+        let (column, direction) = self.wanted.order.keys().first().copied()?;
+        let end = self.param(until.into());
+        let name = if direction == Direction::Ascending { "below" } else { "above" };
+        Some(fill(name, &[("column", named(column)), ("value", &end)]))
     }
 
     // What is still to be compared.
@@ -313,6 +314,7 @@ impl Composer<'_> {
         if query.in_stock && !self.is_of_stock() {
             conditions.push(fragment("in_stock").to_owned());
         }
+        conditions.extend(self.before_end());
         conditions.extend(self.alike());
         conditions.extend(self.position());
         conditions
@@ -562,7 +564,6 @@ fn sample_starts(order: &Order) -> Vec<Option<ProductCursor>> {
 }
 
 fn sample_plans(wanted: &Wanted<'_>) -> Vec<Plan> {
-    let (budget, until) = (1, None);
     let mut plans = Vec::new();
     let levels = wanted.order.keys().iter().enumerate();
     for (level, (column, _)) in levels.filter(|(level, _)| wanted.begins_within(*level)) {
@@ -572,15 +573,14 @@ fn sample_plans(wanted: &Wanted<'_>) -> Vec<Plan> {
             _ if level > 0 || wanted.query.categories.is_empty() => vec![of_category],
             _ => vec![of_category, Source::EachCategory],
         };
-        plans.extend(sources.into_iter().map(|source| Plan { source, level, budget, until: until.clone() }));
+        plans.extend(sources.into_iter().map(|source| Plan::in_order(source, level, 1)));
     }
     if wanted.query.in_stock {
         let words = Source::Words(vec!["one".to_owned()], true);
         let whole = [words.clone(), Source::Symbols, Source::Categories, Source::Prices, Source::InStock];
-        plans.extend(whole.map(|source| Plan { source, level: 0, budget, until: until.clone() }));
+        plans.extend(whole.map(Plan::whole));
         if matches!(wanted.order.keys().first(), Some((Column::Id | Column::Price, _))) {
-            let until = Some(CursorKey::Number(9));
-            plans.push(Plan { source: words, level: 0, budget, until });
+            plans.push(Plan { until: Some(CursorKey::Number(9)), ..Plan::whole(words) });
         }
     }
     plans
@@ -606,7 +606,7 @@ mod tests {
     }
 
     fn in_order(source: Source, level: usize) -> Plan {
-        Plan { source, level, budget: 11, until: None }
+        Plan::in_order(source, level, 11)
     }
 
     #[test]
