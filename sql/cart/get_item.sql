@@ -1,4 +1,4 @@
--- One line of a cart, as list_items.sql shows it.
+-- One line of a cart, as get_cart.sql shows it.
 -- $1 bigint cart, $2 bigint line
 -- No row: no such line in this cart, or its product was deleted. Served by cart_items_pkey.
 SELECT i.id, i.product_id, p.name, i.quantity, p.price_cents, s.quantity, i.added_at

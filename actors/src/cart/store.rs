@@ -6,16 +6,14 @@ use tokio_postgres::Row;
 use super::{AddItem, Cart, CartError, CartItem, LINES_MAX, SetQuantity};
 use crate::db::{Db, StoreError, queries};
 use crate::idempotency::store::TWIN_CONSTRAINT;
-use crate::idempotency::{self, Done, StoredAnswer};
+use crate::idempotency::{self, Done, IdempotencyKey, StoredAnswer};
 use crate::orders::QUANTITY_MAX;
 use crate::types::{CartId, CartItemId, Money, ProductId, Timestamp, UserId};
 
 queries! {
     GET_CART = "cart/get_cart.sql";
     LOCK_CART = "cart/lock_cart.sql";
-    LIST_ITEMS = "cart/list_items.sql";
     GET_ITEM = "cart/get_item.sql";
-    CHECK_ROOM = "cart/check_room.sql";
     ADD_ITEM = "cart/add_item.sql";
     SET_QUANTITY = "cart/set_quantity.sql";
     REMOVE_ITEM = "cart/remove_item.sql";
@@ -24,22 +22,43 @@ queries! {
 
 pub(super) async fn get_cart(db: &Db, user: UserId) -> Result<Cart, CartError> {
     let client = db.client(GET_CART.name).await?;
-    let cart = GET_CART.opt(&client, &[&user.0]).await?.ok_or(CartError::NotFound)?;
-    let id = CartId(cart.get(0));
-    let items: Vec<CartItem> = LIST_ITEMS.rows(&client, &[&id.0]).await?.iter().map(item_from).collect();
+    let rows = GET_CART.rows(&client, &[&user.0]).await?;
+    let cart = rows.first().ok_or(CartError::NotFound)?;
+    let (id, created_at) = (CartId(cart.get(0)), Timestamp(cart.get(1)));
+    let items: Vec<CartItem> = rows.iter().filter_map(|row| item_from(row, 2)).collect();
     let total_price = items.iter().map(|item| item.subtotal).sum();
-    Ok(Cart { id, user, items, total_price, created_at: Timestamp(cart.get(1)) })
+    Ok(Cart { id, user, items, total_price, created_at })
 }
 
 pub(super) async fn add_item(db: &Db, user: UserId, add: &AddItem) -> Result<Done<CartItem>, CartError> {
     let mut client = db.client(ADD_ITEM.name).await?;
+    let Some(key) = &add.key else { return add_at_once(&client, user, add).await.map(Done::Now) };
     loop {
-        match try_add_item(&mut client, user, add).await {
+        match try_add_item(&mut client, user, add, key).await {
             Err(Failed::Twin) => {}
             Err(Failed::Refused(error)) => return Err(error),
             Ok(done) => return Ok(done),
         }
     }
+}
+
+/// Without a key there is nothing to look at on the way, so it is one round trip, COMMIT included.
+async fn add_at_once(client: &Object, user: UserId, add: &AddItem) -> Result<CartItem, CartError> {
+    // So that each is sent when it is first polled.
+    LOCK_CART.prepare(client).await?;
+    ADD_ITEM.prepare(client).await?;
+    let (begun, locked, added, committed) = tokio::join! {
+        biased;
+        client.batch_execute("BEGIN"),
+        lock(client, user),
+        put_in(client, user, add),
+        client.batch_execute("COMMIT"),
+    };
+    begun.map_err(|error| StoreError::new("BEGIN", error))?;
+    locked?;
+    let item = added?;
+    committed.map_err(|error| StoreError::new("COMMIT", error))?;
+    item
 }
 
 /// Why one attempt to add came to nothing.
@@ -55,46 +74,44 @@ impl<E: Into<CartError>> From<E> for Failed {
     }
 }
 
-async fn try_add_item(client: &mut Object, user: UserId, add: &AddItem) -> Result<Done<CartItem>, Failed> {
+async fn try_add_item(
+    client: &mut Object,
+    user: UserId,
+    add: &AddItem,
+    key: &IdempotencyKey,
+) -> Result<Done<CartItem>, Failed> {
     let transaction = begin(client).await?;
-    let cart = lock(&transaction, user).await?;
-    if let Some(done) = idempotency::store::find_one::<_, CartError>(&transaction, add.key.as_ref()).await? {
+    lock(&transaction, user).await?;
+    if let Some(done) = idempotency::store::find_one::<_, CartError>(&transaction, Some(key)).await? {
         return Ok(done);
     }
-    check_room(&transaction, cart, add).await?;
-    let row = ADD_ITEM.opt(&transaction, &[&cart.0, &add.product.0, &add.quantity]).await?;
-    let id = row.map(|row| CartItemId(row.get(0))).ok_or(CartError::Internal)?;
-    // The product is not locked, so it may leave the catalogue between the check and this.
-    let item = get_item(&transaction, cart, id).await.map_err(|error| match error {
-        CartError::NotFound => CartError::UnknownProduct(add.product),
-        error => error,
-    })?;
-    if let Some(key) = &add.key {
-        let body = serde_json::to_string(&item).unwrap_or_default();
-        let stored =
-            idempotency::store::insert(&transaction, &[(key, StoredAnswer { status: 201, body })]).await;
-        match stored {
-            Err(error) if error.constraint() == Some(TWIN_CONSTRAINT) => return Err(Failed::Twin),
-            stored => stored?,
-        }
+    let item = put_in(&transaction, user, add).await??;
+    let body = serde_json::to_string(&item).unwrap_or_default();
+    let stored = idempotency::store::insert(&transaction, &[(key, StoredAnswer { status: 201, body })]).await;
+    match stored {
+        Err(error) if error.constraint() == Some(TWIN_CONSTRAINT) => return Err(Failed::Twin),
+        stored => stored?,
     }
     commit(transaction).await?;
     Ok(Done::Now(item))
 }
 
-async fn check_room(client: &impl GenericClient, cart: CartId, add: &AddItem) -> Result<(), CartError> {
-    let row = CHECK_ROOM.opt(client, &[&cart.0, &add.product.0]).await?.ok_or(CartError::Internal)?;
-    let (known, there, lines): (bool, Option<i64>, i64) = (row.get(0), row.get(1), row.get(2));
-    if !known {
-        return Err(CartError::UnknownProduct(add.product));
-    }
-    if there.unwrap_or(0) + add.quantity > QUANTITY_MAX {
-        return Err(CartError::TooManyUnits);
-    }
-    if there.is_none() && lines >= LINES_MAX {
-        return Err(CartError::TooManyLines);
-    }
-    Ok(())
+/// Puts units into a locked cart; the inner error says why there was no room for them.
+async fn put_in(
+    client: &impl GenericClient,
+    user: UserId,
+    add: &AddItem,
+) -> Result<Result<CartItem, CartError>, StoreError> {
+    let row = ADD_ITEM
+        .opt(client, &[&user.0, &add.product.0, &add.quantity, &QUANTITY_MAX, &LINES_MAX])
+        .await?;
+    let Some(row) = row else { return Ok(Err(CartError::NotFound)) };
+    let (known, there): (bool, Option<i64>) = (row.get(0), row.get(1));
+    Ok(item_from(&row, 3).ok_or(match there.unwrap_or(0) + add.quantity {
+        _ if !known => CartError::UnknownProduct(add.product),
+        units if units > QUANTITY_MAX => CartError::TooManyUnits,
+        _ => CartError::TooManyLines,
+    }))
 }
 
 pub(super) async fn set_quantity(db: &Db, user: UserId, set: SetQuantity) -> Result<CartItem, CartError> {
@@ -140,20 +157,22 @@ async fn lock(client: &impl GenericClient, user: UserId) -> Result<CartId, CartE
 }
 
 async fn get_item(client: &impl GenericClient, cart: CartId, id: CartItemId) -> Result<CartItem, CartError> {
-    let row = GET_ITEM.opt(client, &[&cart.0, &id.0]).await?.ok_or(CartError::NotFound)?;
-    Ok(item_from(&row))
+    let row = GET_ITEM.opt(client, &[&cart.0, &id.0]).await?;
+    row.and_then(|row| item_from(&row, 0)).ok_or(CartError::NotFound)
 }
 
-fn item_from(row: &Row) -> CartItem {
-    let (quantity, price) = (row.get(3), Money::from_cents(row.get(4)));
-    CartItem {
-        id: CartItemId(row.get(0)),
-        product: ProductId(row.get(1)),
-        name: row.get(2),
+/// A line whose columns begin at `first`, where they are not null.
+fn item_from(row: &Row, first: usize) -> Option<CartItem> {
+    let id = CartItemId(row.get::<_, Option<i64>>(first)?);
+    let (quantity, price) = (row.get(first + 3), Money::from_cents(row.get(first + 4)));
+    Some(CartItem {
+        id,
+        product: ProductId(row.get(first + 1)),
+        name: row.get(first + 2),
         quantity,
         price,
         subtotal: price.times(quantity),
-        available: row.get(5),
-        added_at: Timestamp(row.get(6)),
-    }
+        available: row.get(first + 5),
+        added_at: Timestamp(row.get(first + 6)),
+    })
 }

@@ -18,6 +18,12 @@ pub(crate) struct Query {
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Query {
+    /// Makes the statement known to this connection, after which its first poll sends it.
+    pub(crate) async fn prepare(&self, client: &impl GenericClient) -> Result<(), StoreError> {
+        let prepared = client.prepare_cached(self.sql).await;
+        prepared.map(drop).map_err(|error| StoreError::new(self.name, error))
+    }
+
     /// Every row it gives.
     pub(crate) async fn rows(
         &self,
@@ -28,7 +34,8 @@ impl Query {
             let statement = client.prepare_cached(self.sql).await?;
             client.query(&statement, params).await
         };
-        run.await.map_err(|error| StoreError::new(self.name, error))
+        // Apart, for what it holds would be part of whatever waits for it.
+        Box::pin(run).await.map_err(|error| StoreError::new(self.name, error))
     }
 
     /// The row it gives, if it gives one.
@@ -50,7 +57,7 @@ impl Query {
             let statement = client.prepare_cached(self.sql).await?;
             client.execute(&statement, params).await
         };
-        run.await.map_err(|error| StoreError::new(self.name, error))
+        Box::pin(run).await.map_err(|error| StoreError::new(self.name, error))
     }
 }
 

@@ -65,8 +65,8 @@ pub(crate) struct TransactionId(pub(super) String);
 /// Prepares every statement of a batch on this connection, so that a later first poll sends.
 pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
     let all = QUERIES.iter().chain(idempotency::store::QUERIES).chain(feed::store::QUERIES);
-    for Query { name, sql } in all {
-        client.prepare_cached(sql).await.map_err(|error| StoreError::new(name, error))?;
+    for query in all {
+        query.prepare(client).await?;
     }
     Ok(())
 }
