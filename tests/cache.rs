@@ -249,6 +249,26 @@ async fn a_sale_asks_the_database_for_no_product_and_no_list() {
     assert_eq!(after, before, "statements for products, and for lists");
 }
 
+#[tokio::test]
+async fn staff_may_have_a_list_read_past_the_caches() {
+    let app = TestApp::start().await;
+    let (staff, anna) = (app.staff().await, app.customer("anna").await);
+    let category = app.category(&staff, "all").await;
+    app.product_in(&staff, category, "lamp", "1.00", 100).await;
+    let stock = async |user: &User, wish: Option<&str>| {
+        let request = Request::get("/api/products/").bearer(&user.access);
+        let request = wish.into_iter().fold(request, |request, wish| request.header("Cache-Control", wish));
+        app.send(&request).await.expect_json(200)[0]["stock"].clone()
+    };
+    assert_eq!(stock(&staff, None).await, json!(100));
+    app.sql("UPDATE stock SET quantity = 7").await;
+    assert_eq!(stock(&staff, Some("no-cache")).await, json!(7));
+    assert_eq!(stock(&staff, Some("No-Cache")).await, json!(7));
+    // It would cost the database as much as no cache does.
+    assert_eq!(stock(&anna, Some("no-cache")).await, json!(100));
+    assert_eq!(stock(&staff, None).await, json!(100));
+}
+
 /// An answer's body, unpacked.
 fn unpacked(answer: &Answer) -> Vec<u8> {
     let mut body = Vec::new();

@@ -123,7 +123,9 @@ impl Shelf {
         let mut shelf = Self::default();
         let mut next = Some(first);
         while let Some(path) = next {
-            let answer = staff.send(client, Request::get(path)).await?.answer;
+            // What the shop remembers would agree with itself.
+            let request = Request::get(path).header("Cache-Control", "no-cache");
+            let answer = staff.send(client, request).await?.answer;
             if answer.status != 200 {
                 return Err(answer.unexpected("cannot read the product list"));
             }

@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
-use emporium_actors::catalog::{CatalogError, NewProduct, ProductChanges, ProductCursor, STOCK_MAX};
+use emporium_actors::catalog::{CatalogError, NewProduct, ProductChanges, ProductCursor, ProductQuery, STOCK_MAX};
 use emporium_actors::inventory::{CorrectStock, CreateProduct, EditProduct, RemoveProduct};
 use emporium_actors::types::{CategoryId, Money, ProductId};
 
@@ -32,7 +32,11 @@ pub(super) async fn list(req: HttpRequest, state: web::Data<AppState>) -> Answer
         let text = format!("The query is longer than {QUERY_BYTES_MAX} bytes.");
         return Err(ApiError::detail(StatusCode::URI_TOO_LONG, text));
     }
-    match state.shop.catalog.known_first_page(req.query_string()) {
+    let known = match reading::is_past_caches(&req) {
+        true => None,
+        false => state.shop.catalog.known_first_page(req.query_string()),
+    };
+    match known {
         Some(page) => reading::answer(&req, &page).await,
         // Apart, so that the usual read does not carry the state of this one about.
         None => Box::pin(look_up(&req, &state)).await,
@@ -44,16 +48,29 @@ async fn look_up(req: &HttpRequest, state: &AppState) -> Answer {
     let query = Query::of(req);
     let request = ListRequest::parse(&query, state.shop.catalog.cursor_seal())?;
     let fail = |error| Subject::Product.catalog_error(&error);
-    if request.page.after.is_some() {
-        let page = state.shop.catalog.list_products(&request.query, &request.page).await.map_err(fail)?;
-        let next = page.next.map(|cursor| request.show_cursor(&cursor));
-        let mut response = respond::page(req, &page.items, next)?;
+    if request.page.after.is_some() || reading::is_past_caches(req) {
+        let (page, other) = match request.may_correct() {
+            true => state.shop.catalog.list_probable_products(&request.query, request.page.size).await,
+            false => {
+                let page = state.shop.catalog.list_products(&request.query, &request.page).await;
+                page.map(|page| (page, None))
+            }
+        }
+        .map_err(fail)?;
+        let found = other.as_ref().unwrap_or(&request.query);
+        let next = page.next.map(|cursor| request.show_cursor(found, &cursor));
+        let query = request.query_for(query, found);
+        let mut response = respond::page_of(req.path(), &query, &page.items, next)?;
         response.headers_mut().insert(header::CACHE_CONTROL, reading::CACHING);
         return Ok(response);
     }
     let (products, size, path) = (request.query.clone(), request.page.size, req.path().to_owned());
-    let link = move |cursor: &ProductCursor| respond::next_link(&path, &query, &request.show_cursor(cursor));
-    let page = state.shop.catalog.first_page(req.query_string(), &products, size, link).await;
+    let may_correct = request.may_correct();
+    let link = move |found: &ProductQuery, cursor: &ProductCursor| {
+        let query = request.query_for(query.clone(), found);
+        respond::next_link(&path, &query, &request.show_cursor(found, cursor))
+    };
+    let page = state.shop.catalog.first_page(req.query_string(), &products, may_correct, size, link).await;
     reading::answer(req, &*page.map_err(fail)?).await
 }
 

@@ -12,12 +12,20 @@ use actix_web::{HttpRequest, HttpResponse};
 use emporium_actors::catalog::Document;
 
 use super::etag;
+use crate::http::auth;
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
 use crate::http::respond::{self, Answer};
 
 /// Kept by whoever likes, used by nobody without asking.
 pub(super) const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=0, must-revalidate");
+
+/// Whether the database itself is to be asked for a list of products: whoever checks the books must
+/// not be told what the shop remembers. For staff alone, since it costs as much as no cache.
+pub(super) fn is_past_caches(req: &HttpRequest) -> bool {
+    let wished = req.headers().get(header::CACHE_CONTROL).map(HeaderValue::as_bytes);
+    wished.is_some_and(|wish| wish.eq_ignore_ascii_case(b"no-cache")) && auth::staff(req).is_ok()
+}
 
 /// `200` with the document, or `304` where the client has it.
 pub(super) async fn answer(req: &HttpRequest, document: &Document) -> Answer {
