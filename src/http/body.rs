@@ -51,7 +51,7 @@ impl Body {
             "application/x-www-form-urlencoded" => {
                 Self::from_form(query::decode(&String::from_utf8_lossy(&bytes)))
             }
-            "multipart/form-data" => Self::from_multipart(content_type(req), bytes).await,
+            "multipart/form-data" => Box::pin(Self::from_multipart(content_type(req), bytes)).await,
             _ => {
                 let text = format!("Unsupported media type \"{}\" in request.", content_type(req));
                 Err(ApiError::detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
@@ -130,17 +130,24 @@ pub(crate) async fn read_bytes(req: &HttpRequest, mut payload: web::Payload) -> 
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
-    let mut bytes = BytesMut::new();
+    // Most bodies come in one piece, which need not be copied.
+    let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             ApiError::detail(StatusCode::BAD_REQUEST, "The request body could not be read.").caused_by(error)
         })?;
-        if bytes.len() + chunk.len() > bytes_max {
+        length += chunk.len();
+        if length > bytes_max {
             return Err(too_large(bytes_max));
         }
-        bytes.extend_from_slice(&chunk);
+        if length == chunk.len() {
+            first = chunk;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&chunk);
+        }
     }
-    Ok(bytes.freeze())
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
 /// `413`.

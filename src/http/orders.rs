@@ -55,7 +55,8 @@ async fn place_order(req: HttpRequest, payload: web::Payload, state: web::Data<A
         }
         None => {
             let checkout = Checkout { expected_total, key, caller };
-            state.shop.carts.send(principal.user, checkout).await.map_err(OrderError::from)??
+            let sent = state.shop.carts.send(principal.user, checkout);
+            Box::pin(sent).await.map_err(OrderError::from)??
         }
     };
     Ok(respond::done(done, StatusCode::CREATED))

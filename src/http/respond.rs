@@ -24,13 +24,16 @@ pub(crate) const PAGE_SIZE_MAX: usize = 1000;
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What is said of an answer that is only for who asked, and only now.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+/// What most answers fit in, in bytes.
+const USUAL_BYTES: usize = 512;
 /// Longer cursors than this are none of ours.
 const CURSOR_BYTES_MAX: usize = 2048;
 
 /// `status` with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => raw(status, bytes),
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    match serde_json::to_writer(&mut bytes, body) {
+        Ok(()) => raw(status, bytes),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             raw(StatusCode::INTERNAL_SERVER_ERROR, br#"{"detail":"A server error occurred."}"#.to_vec())
@@ -77,9 +80,19 @@ pub(crate) fn done<T: Serialize>(done: Done<T>, status: StatusCode) -> HttpRespo
 
 /// `200` with a page of a list, and in `Link` where the next one is, if there is one.
 pub(crate) fn page<T: Serialize, C: Serialize>(req: &HttpRequest, items: &[T], next: Option<C>) -> Answer {
+    page_of(req.path(), &Query::of(req), items, next)
+}
+
+/// The same of a list that would be asked for by this path and query.
+pub(crate) fn page_of<T: Serialize, C: Serialize>(
+    path: &str,
+    query: &Query,
+    items: &[T],
+    next: Option<C>,
+) -> Answer {
     let mut response = ok(&items);
     if let Some(cursor) = next {
-        let link = next_link(req.path(), &Query::of(req), &cursor);
+        let link = next_link(path, query, &cursor);
         let link = HeaderValue::from_str(&link).map_err(|error| ApiError::internal().caused_by(error))?;
         response.headers_mut().insert(header::LINK, link);
     }

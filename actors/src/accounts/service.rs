@@ -402,7 +402,7 @@ impl Accounts {
         let rights = match self.inner.book.is_ended(session) {
             Some(true) => return Err(TokenFault::Ended.into()),
             Some(false) => self.rights(user).await?,
-            None => self.session(session, user).await?.rights,
+            None => Box::pin(self.session(session, user)).await?.rights,
         };
         if !rights.is_active {
             return Err(AccountError::UserInactive);
@@ -428,10 +428,14 @@ impl Accounts {
 
     /// What a user may do: by heart, or else from the database.
     async fn rights(&self, user: UserId) -> Result<Rights, AccountError> {
-        let book = &self.inner.book;
-        if let Some(rights) = book.rights(user) {
-            return Ok(rights);
+        match self.inner.book.rights(user) {
+            Some(rights) => Ok(rights),
+            None => Box::pin(self.read_rights(user)).await,
         }
+    }
+
+    async fn read_rights(&self, user: UserId) -> Result<Rights, AccountError> {
+        let book = &self.inner.book;
         let version = book.rights_version();
         let rights = store::get_rights(&self.inner.db, user).await?.ok_or(AccountError::UserNotFound)?;
         book.note_rights(user, rights, version);

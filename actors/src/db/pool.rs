@@ -84,7 +84,8 @@ impl Db {
     /// # Errors
     /// When none becomes free in time or the database is out of reach.
     pub async fn client(&self, query: &'static str) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| StoreError::from_pool(query, error))
+        // Apart: every request that may come to ask the database would carry its state about.
+        Box::pin(self.pool.get()).await.map_err(|error| StoreError::from_pool(query, error))
     }
 }
 

@@ -149,7 +149,7 @@ impl Limit {
             return known;
         }
         let since_us = self.counters.now_us();
-        match self.step_in(redis, client, step).await {
+        match Box::pin(self.step_in(redis, client, step)).await {
             Some(verdict) => {
                 self.counters.note(client, since_us, verdict.ahead_us);
                 verdict
