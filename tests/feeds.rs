@@ -283,6 +283,43 @@ async fn a_category_feed_and_the_whole_feed_see_their_products() {
 }
 
 #[tokio::test]
+async fn a_long_snapshot_comes_in_frames_of_which_all_but_the_last_say_that_more_follows() {
+    let market = Market::open().await;
+    let category = market.app.category(&market.staff, "screws").await;
+    let path = format!("/ws/stock/?category={category}");
+    for (made, expected) in [(1000, &[1000][..]), (1, &[1000, 1]), (1500, &[1000, 1000, 501])] {
+        let sql = format!(
+            "WITH made AS (INSERT INTO products (name, price_cents, category_id)
+                           SELECT 'screw', 100, {category} FROM generate_series(1, {made}) RETURNING id)
+             INSERT INTO stock (product_id, quantity) SELECT id, 5 FROM made"
+        );
+        market.app.sql(&sql).await;
+        let mut feed = market.app.socket(&path).await;
+        let ready = feed.next().await;
+        assert_eq!(ready["type"], "ready");
+        let (mut products, mut lengths) = (HashSet::new(), Vec::new());
+        loop {
+            let snapshot = feed.next().await;
+            assert_eq!((&snapshot["type"], &snapshot["seq"]), (&json!("snapshot"), &ready["seq"]));
+            let shown = snapshot["products"].as_array().expect("products");
+            lengths.push(shown.len());
+            products.extend(shown.iter().map(|shelf| shelf["product"].as_i64()));
+            match snapshot.get("more") {
+                Some(more) => assert_eq!(more, &json!(true)),
+                None => break,
+            }
+        }
+        assert_eq!(lengths, expected);
+        assert_eq!(products.len(), expected.iter().sum::<usize>());
+        let last = products.iter().max().copied().flatten().expect("a product");
+        market.correct(last, 1).await;
+        let change = feed.next().await;
+        assert_eq!((&change["product"], &change["stock"]), (&json!(last), &json!(6)));
+        market.correct(last, -1).await;
+    }
+}
+
+#[tokio::test]
 async fn the_second_node_feeds_what_the_first_one_sold() {
     let market = Market::open().await;
     let second = market.app.second_node().await;

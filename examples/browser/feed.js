@@ -20,8 +20,6 @@ const PAUSE_MAX_MS = 30_000;
 /** A silent connection is asked whether it is still there, and given up if it does not answer. */
 const SILENCE_MAX_MS = 60_000;
 const ANSWER_MAX_MS = 10_000;
-/** A snapshot of so many products may go on in the next message. */
-const SNAPSHOT_PRODUCTS_MAX = 1000;
 
 /** The shop does not take this user any more, or never did. */
 export class SignedOutError extends Error {}
@@ -177,7 +175,8 @@ export class Feed {
     const isEvent = type === "order" || type === "stock" || type === "removed";
     if (isEvent && this.#since !== null && seq <= this.#since) return;
     this.#onMessage(message);
-    const isWhole = type === "snapshot" && message.products.length < SNAPSHOT_PRODUCTS_MAX;
+    // A long one comes in several messages.
+    const isWhole = type === "snapshot" && !message.more;
     const isStart = type === "reset" || (type === "ready" && this.#since === null);
     if (isEvent || isWhole || (isStart && !this.#hasSnapshot)) this.#since = seq;
     // A snapshot follows; without it, there is nothing to resume.

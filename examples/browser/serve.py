@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Serves this folder, and passes /api/ on to the shop: a page may sign in under its own address only.
+"""Serves this folder, and passes /api/ on to the shop, so that the page asks its own address alone.
 
     python3 examples/browser/serve.py 8080
 
-In production, whatever web server the pages come from does the same.
+In production, the web server that the pages come from does the same, or the shop names their address in
+`http.allowed_origins`, and they ask it themselves.
 """
 
 import http.server

@@ -258,12 +258,14 @@ struct Check {
     token: String,
 }
 
-/// A subscription as a stream. Before each part it lets the server look whether the connection has
-/// room; see the module.
+/// A subscription as a stream. Before a part it lets the server look whether the connection has room; see
+/// the module. Not so after a single frame: with that the outbox was empty, so that next comes a wait.
 fn parts(subscription: Subscription, check: Option<Check>) -> impl Stream<Item = FeedPart> {
-    stream::unfold(Some((subscription, check)), |state| async {
-        let (mut subscription, mut check) = state?;
-        tokio::task::yield_now().await;
+    stream::unfold(Some((subscription, check, false)), |state| async {
+        let (mut subscription, mut check, is_about_to_wait) = state?;
+        if !is_about_to_wait {
+            tokio::task::yield_now().await;
+        }
         let refusal = match check.take() {
             Some(check) => Box::pin(join(&mut subscription, check)).await.err(),
             None => None,
@@ -272,7 +274,10 @@ fn parts(subscription: Subscription, check: Option<Check>) -> impl Stream<Item =
             Some(ending) => FeedPart::End(ending),
             None => subscription.next().await,
         };
-        let rest = matches!(part, FeedPart::Frames(_)).then_some((subscription, None));
+        let rest = match &part {
+            FeedPart::Frames(frames) => Some((subscription, None, frames.len() == 1)),
+            FeedPart::End(_) => None,
+        };
         Some((part, rest))
     })
 }

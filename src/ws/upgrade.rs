@@ -17,6 +17,7 @@ use crate::http::AppState;
 use crate::http::auth;
 use crate::http::error::ApiError;
 use crate::http::limits;
+use crate::http::origins;
 use crate::http::query::Query;
 use crate::settings::HttpSettings;
 
@@ -119,11 +120,8 @@ fn check_handshake(req: &HttpRequest) -> Result<(), ApiError> {
 fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default().trim_end_matches('/');
-    let is_listed = allowed
-        .iter()
-        .any(|listed| listed == "*" || listed.trim_end_matches('/').eq_ignore_ascii_case(origin));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_listed || is_same_host(origin, host) {
+    if origins::is_listed(origin, allowed) || is_same_host(origin, host) {
         return Ok(());
     }
     let text = "This origin may not open a socket here.";

@@ -2,7 +2,7 @@
 //!
 //! One task for all sockets, in place of timers of their own: a session whose client does not read is
 //! asleep, timers included, so whether it has to end must be decided here. Promises: a socket is
-//! pinged every 25 s; one that takes nothing for 30 s, or is silent for 60 s, or should have ended and
+//! pinged every 25 s; one that takes nothing for 30 s, or is silent for 55 s, or should have ended and
 //! does not, is cut; nothing here waits for a socket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +20,9 @@ use crate::connection::Lifeline;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often each gets a ping.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long a client may be silent: 60 s, less what it takes to notice.
-const SILENCE_MAX: Duration = Duration::from_millis(59_500);
+/// How long a client may be silent: two pings, and time to answer the second one. Told as 60 s; what is
+/// less is for a machine that has much to do.
+const SILENCE_MAX: Duration = Duration::from_secs(55);
 /// How long a client may take no bytes although there are some.
 const STUCK_MAX: Duration = Duration::from_secs(30);
 /// The same once its feed has ended: with the session, with the shop, or for another reason.
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn who_is_silent_is_cut() {
-        assert_eq!(cut_at(|_| CALM), Some(59_500));
+        assert_eq!(cut_at(|_| CALM), Some(55_000));
         assert_eq!(cut_at(|now| Look { heard: now, ..CALM }), None);
     }
 

@@ -11,23 +11,27 @@ use super::frame;
 use super::messages::{Deliver, EndAll, Follow, Interest, Join, Leave, SubscriberId};
 use super::outbox::{Ending, Frame, Outbox};
 use super::{Event, EventKind};
-use crate::types::{CategoryId, Principal, ProductId, SessionId, UserId};
+use crate::types::{CategoryId, Principal, ProductId, Seq, SessionId, UserId};
 
 /// How often subscribers are looked for whose `Leave` got lost in a full mailbox.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-/// The pause after a round in which readers were woken, for each of them. Writing to a socket takes
-/// the machine some 10 to 20 µs, so that however much happens, feeds leave most of it to the shop.
-const PAUSE_PER_READER: Duration = Duration::from_micros(120);
-/// The most readers of one round, so that the threads that serve them have time for others in between.
-const ROUND_MAX: usize = 1000;
+/// The time in which one reader may be woken. A frame takes the server some 50 µs in a rush; so, however much
+/// happens, feeds leave most of the machine to the shop.
+const TIME_PER_READER: Duration = Duration::from_micros(175);
+/// The readers that may be woken at once after a quiet time.
+const ROUND_MAX: u32 = 1000;
+/// The time that they are reckoned at.
+const ROUND: Duration = TIME_PER_READER.saturating_mul(ROUND_MAX);
+/// The fewest that a wait is for, unless fewer are due: enough to spare the timer, and few enough for the
+/// threads that serve them to have time for others in between.
+const SLICE: usize = 32;
 
 /// Puts each event into the outbox of everybody who wants it. Has a thread of its own, waits for
 /// nobody, and keeps no event: what an outbox does not take is in the log.
 ///
-/// An outbox has the event at once; its reader is woken in rounds, those who have waited longest first.
-/// The first change after a quiet time is a round by itself, and costs no waiting; in a rush the next
-/// round waits for a time that grows with the readers of the last one, and each then finds more in its
-/// outbox, or, of a product, something later.
+/// An outbox has the event at once; its reader is woken in its turn, those who have waited longest first.
+/// The first change after a quiet time costs no waiting; in a rush readers are woken one after the other
+/// at an even pace, and each then finds more in its outbox, or, of a product, something later.
 #[derive(Default)]
 pub(super) struct FeedActor {
     subscribers: HashMap<SubscriberId, Subscriber>,
@@ -35,8 +39,8 @@ pub(super) struct FeedActor {
     sessions: Lists<SessionId>,
     users: Lists<UserId>,
     /// Apart, so that the few who follow orders do not wait for the many who follow stock.
-    stock_rounds: Rounds,
-    order_rounds: Rounds,
+    stock_turns: Turns,
+    order_turns: Turns,
     /// Why those to come are turned away, once they are.
     ended: Option<Ending>,
 }
@@ -62,13 +66,13 @@ struct Index {
 /// Readers by a key; no key without any.
 struct Lists<K>(HashMap<K, Readers>);
 
-/// When readers are woken.
+/// When readers are woken: by the generic cell rate algorithm of ITU-T I.371, a reader a cell.
 #[derive(Default)]
-struct Rounds {
+struct Turns {
     /// Those with news, each once, the first that had any in front.
     due: VecDeque<Arc<Outbox>>,
-    /// Before then there is no next round.
-    not_before: Option<Instant>,
+    /// When the time of all who were woken will be over, were it spent one after the other.
+    spent_until: Option<Instant>,
     is_planned: bool,
 }
 
@@ -134,7 +138,7 @@ impl Index {
     }
 }
 
-impl Rounds {
+impl Turns {
     /// Puts a frame, written once and only if somebody wants it, into outboxes.
     fn put<'a>(
         &mut self,
@@ -151,21 +155,32 @@ impl Rounds {
         self.due.extend(outboxes.filter(|outbox| outbox.put(&frame)).cloned());
     }
 
-    /// Wakes readers who are due; the next round waits accordingly.
-    fn hold(&mut self, now: Instant) {
-        let readers = self.due.len().min(ROUND_MAX);
-        let pause = PAUSE_PER_READER.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX));
-        self.not_before = Some(now + pause);
+    /// Wakes those who are due, as far as there is time for them.
+    fn take(&mut self, now: Instant) {
+        let spent = self.spent(now);
+        let left = ROUND.saturating_sub(spent).as_nanos() / TIME_PER_READER.as_nanos();
+        let readers = self.due.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.spent_until = Some(now + spent + time_of(readers));
         self.due.drain(..readers).for_each(|outbox| outbox.wake());
     }
 
-    /// How long the next round has to wait; `None` when there is nobody to wake, or it is planned.
+    /// How long the next have to wait; `None` when there is nobody to wake, or it is planned.
     fn wait(&self, now: Instant) -> Option<Duration> {
         if self.due.is_empty() || self.is_planned {
             return None;
         }
-        Some(self.not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now)))
+        let needed = time_of(self.due.len().min(SLICE));
+        Some((self.spent(now) + needed).saturating_sub(ROUND))
     }
+
+    fn spent(&self, now: Instant) -> Duration {
+        self.spent_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+}
+
+/// What so many readers are reckoned at.
+fn time_of(readers: usize) -> Duration {
+    TIME_PER_READER.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX))
 }
 
 impl FeedActor {
@@ -173,9 +188,9 @@ impl FeedActor {
         match &event.kind {
             EventKind::Stock { product, .. } | EventKind::Removed { product } => {
                 let category = categories.get(product).copied();
-                self.stock_rounds.put(event, Some(*product), self.index.of_product(*product, category));
+                self.stock_turns.put(event, Some(*product), self.index.of_product(*product, category));
             }
-            EventKind::Order { user, .. } => self.order_rounds.put(event, None, self.index.of_order(*user)),
+            EventKind::Order { user, .. } => self.order_turns.put(event, None, self.index.of_order(*user)),
             EventKind::Session { session, .. } => {
                 self.sessions.of(*session).for_each(|outbox| outbox.end(Ending::SignedOut));
             }
@@ -187,16 +202,16 @@ impl FeedActor {
     }
 
     /// Wakes readers now, or as soon as their turn comes.
-    fn hold_round(&mut self, which: fn(&mut Self) -> &mut Rounds, ctx: &mut Context<Self>) {
-        let (rounds, now) = (which(self), Instant::now());
-        if rounds.wait(now) == Some(Duration::ZERO) {
-            rounds.hold(now);
+    fn take_turns(&mut self, which: fn(&mut Self) -> &mut Turns, ctx: &mut Context<Self>) {
+        let (turns, now) = (which(self), Instant::now());
+        if turns.wait(now) == Some(Duration::ZERO) {
+            turns.take(now);
         }
-        if let Some(wait) = rounds.wait(now) {
-            rounds.is_planned = true;
+        if let Some(wait) = turns.wait(now) {
+            turns.is_planned = true;
             ctx.run_later(wait, move |actor, ctx| {
                 which(actor).is_planned = false;
-                actor.hold_round(which, ctx);
+                actor.take_turns(which, ctx);
             });
         }
     }
@@ -272,11 +287,17 @@ impl Handler<Deliver> for FeedActor {
     type Result = ();
 
     fn handle(&mut self, Deliver { events, categories }: Deliver, ctx: &mut Self::Context) {
-        for event in &events {
+        // What a later event of the page makes out of date need not go to a thousand outboxes.
+        let of_product = |event: &Event| event.kind.shelf().map(|product| (product, event.seq));
+        let newest: HashMap<ProductId, Seq> = events.iter().filter_map(of_product).collect();
+        let is_newest = |event: &&Event| {
+            of_product(event).is_none_or(|(product, seq)| newest.get(&product) == Some(&seq))
+        };
+        for event in events.iter().filter(is_newest) {
             self.deliver(event, &categories);
         }
-        self.hold_round(|actor| &mut actor.stock_rounds, ctx);
-        self.hold_round(|actor| &mut actor.order_rounds, ctx);
+        self.take_turns(|actor| &mut actor.stock_turns, ctx);
+        self.take_turns(|actor| &mut actor.order_turns, ctx);
     }
 }
 
@@ -297,7 +318,7 @@ mod tests {
     use std::task::{Context, Wake, Waker};
 
     use super::*;
-    use crate::types::{Money, Seq, Timestamp};
+    use crate::types::{Money, Timestamp};
 
     #[derive(Default)]
     struct Bell(AtomicUsize);
@@ -315,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rush_wakes_each_reader_once_a_round_and_a_single_change_at_once() {
+    fn a_single_change_wakes_everybody_at_once_and_a_rush_each_in_its_turn() {
         let outboxes: Vec<_> = (0..1000).map(|_| Arc::new(Outbox::for_stock(10))).collect();
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(bell.clone());
@@ -324,40 +345,43 @@ mod tests {
                 while outbox.poll_take(&Context::from_waker(&waker), 10).is_ready() {}
             }
         };
-        let (mut rounds, began) = (Rounds::default(), Instant::now());
+        let (mut turns, began) = (Turns::default(), Instant::now());
         listen();
-        rounds.put(&stock(1), Some(ProductId(1)), outboxes.iter());
-        assert_eq!(rounds.wait(began), Some(Duration::ZERO), "a quiet time has gone before");
-        rounds.hold(began);
+        turns.put(&stock(1), Some(ProductId(1)), outboxes.iter());
+        assert_eq!(turns.wait(began), Some(Duration::ZERO), "a quiet time has gone before");
+        turns.take(began);
         assert_eq!(bell.0.swap(0, Ordering::Relaxed), 1000);
         listen();
         for seq in 2..50 {
-            rounds.put(&stock(seq), Some(ProductId(1)), outboxes.iter());
+            turns.put(&stock(seq), Some(ProductId(1)), outboxes.iter());
         }
-        assert_eq!(rounds.wait(began), Some(PAUSE_PER_READER * 1000));
-        assert_eq!(rounds.wait(began + PAUSE_PER_READER * 1000), Some(Duration::ZERO));
-        rounds.hold(began + PAUSE_PER_READER * 1000);
-        assert_eq!(bell.0.load(Ordering::Relaxed), 1000);
-        assert_eq!(rounds.wait(began), None);
+        let (mut now, mut woken) = (began, Vec::new());
+        while let Some(wait) = turns.wait(now) {
+            now += wait;
+            turns.take(now);
+            woken.push(bell.0.swap(0, Ordering::Relaxed));
+        }
+        assert_eq!(now - began, ROUND, "each has its turn, and has it once");
+        assert_eq!(woken.iter().sum::<usize>(), 1000);
+        assert!(woken.iter().all(|readers| *readers <= SLICE), "{woken:?}");
     }
 
     #[test]
-    fn more_readers_than_one_round_has_room_for_are_woken_in_several() {
+    fn who_comes_late_wakes_as_many_as_there_was_time_for_and_never_more_than_a_round() {
         let outboxes: Vec<_> = (0..2500).map(|_| Arc::new(Outbox::for_stock(10))).collect();
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(bell.clone());
         for outbox in &outboxes {
             assert!(outbox.poll_take(&Context::from_waker(&waker), 10).is_pending());
         }
-        let (mut rounds, mut now) = (Rounds::default(), Instant::now());
-        rounds.put(&stock(1), Some(ProductId(1)), outboxes.iter());
-        let mut woken = Vec::new();
-        while let Some(wait) = rounds.wait(now) {
-            now += wait;
-            rounds.hold(now);
-            woken.push(bell.0.swap(0, Ordering::Relaxed));
+        let (mut turns, mut now) = (Turns::default(), Instant::now());
+        turns.put(&stock(1), Some(ProductId(1)), outboxes.iter());
+        for (later, readers) in [(0, 1000), (0, 0), (100, 100), (2000, 1000), (900, 400)] {
+            now += TIME_PER_READER * later;
+            turns.take(now);
+            assert_eq!(bell.0.swap(0, Ordering::Relaxed), readers);
         }
-        assert_eq!(woken, [1000, 1000, 500]);
+        assert_eq!(turns.wait(now), None);
     }
 
     #[test]

@@ -58,6 +58,16 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// The product that the feeds of stock tell it of.
+    pub(super) fn shelf(&self) -> Option<ProductId> {
+        match self {
+            Self::Stock { product, .. } | Self::Removed { product } => Some(*product),
+            _ => None,
+        }
+    }
+}
+
 /// An event with its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {

@@ -28,15 +28,15 @@ pub(super) struct Shelf {
     pub(super) price: Money,
 }
 
-/// Products as they stood after event `seq`.
-pub(super) fn snapshot(seq: Seq, shelves: &[Shelf]) -> ByteString {
+/// Products as they stood after event `seq`; `has_more` where the next frame goes on with others.
+pub(super) fn snapshot(seq: Seq, shelves: &[Shelf], has_more: bool) -> ByteString {
     let mut text = String::with_capacity(64 + shelves.len() * 64);
     let _ = write!(text, r#"{{"type":"snapshot","seq":{seq},"products":["#);
     for (i, Shelf { product, stock, price }) in shelves.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
         let _ = write!(text, r#"{comma}{{"product":{product},"stock":{stock},"price":"{price}"}}"#);
     }
-    text.push_str("]}");
+    text.push_str(if has_more { r#"],"more":true}"# } else { "]}" });
     text.into()
 }
 
@@ -130,12 +130,12 @@ mod tests {
         let shelf = |id| Shelf { product: ProductId(id), stock: 2, price: Money::from_cents(100) };
         assert_eq!(ready(Seq(1)), r#"{"type":"ready","seq":1}"#);
         assert_eq!(reset(Seq(1)), r#"{"type":"reset","seq":1}"#);
-        assert_eq!(snapshot(Seq(1), &[]), r#"{"type":"snapshot","seq":1,"products":[]}"#);
+        assert_eq!(snapshot(Seq(1), &[], false), r#"{"type":"snapshot","seq":1,"products":[]}"#);
         assert_eq!(
-            snapshot(Seq(1), &[shelf(1), shelf(2)]),
+            snapshot(Seq(1), &[shelf(1), shelf(2)], true),
             concat!(
                 r#"{"type":"snapshot","seq":1,"products":[{"product":1,"stock":2,"price":"1.00"},"#,
-                r#"{"product":2,"stock":2,"price":"1.00"}]}"#
+                r#"{"product":2,"stock":2,"price":"1.00"}],"more":true}"#
             )
         );
         assert_eq!(

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::messages::{Deliver, EndAll};
 use super::outbox::Ending;
-use super::{Event, EventKind, FeedActor, FeedSettings, Listeners, store};
+use super::{Event, FeedActor, FeedSettings, Listeners, store};
 use crate::db::{Db, StoreError};
 use crate::idempotency;
 use crate::types::Seq;
@@ -151,11 +151,8 @@ async fn report_gap(tail: &Tail, seq: Seq) {
 }
 
 fn products_of(events: &[Event]) -> Vec<i64> {
-    let product = |event: &Event| match event.kind {
-        EventKind::Stock { product, .. } | EventKind::Removed { product } => Some(product.0),
-        _ => None,
-    };
-    let mut products: Vec<i64> = events.iter().filter_map(product).collect();
+    let mut products: Vec<i64> =
+        events.iter().filter_map(|event| event.kind.shelf()).map(|product| product.0).collect();
     products.sort_unstable();
     products.dedup();
     products

@@ -194,32 +194,43 @@ fn missed(rows: &[Row], searched: Seq) -> Missed {
     Missed { events: rows.iter().filter_map(event_of).collect(), through: last.unwrap_or(searched) }
 }
 
+/// Products of a snapshot, or of a page of it.
+pub(super) struct Shelves {
+    /// They stand as after this event.
+    pub(super) seq: Seq,
+    pub(super) list: Vec<Shelf>,
+    /// Whether others follow.
+    pub(super) has_more: bool,
+}
+
 /// These products as they stood after the event that is returned with them.
 pub(super) async fn shelves_of_products(
     client: &impl GenericClient,
     products: &[ProductId],
-) -> Result<(Seq, Vec<Shelf>), StoreError> {
+) -> Result<Shelves, StoreError> {
     let ids: Vec<i64> = products.iter().map(|id| id.0).collect();
-    Ok(shelves(&LIST_STOCK_BY_PRODUCT.rows(client, &[&ids]).await?))
+    Ok(shelves(&LIST_STOCK_BY_PRODUCT.rows(client, &[&ids]).await?, usize::MAX))
 }
 
-/// A page of these categories' products, as they stood after the event that is returned with them.
+/// A page of these categories' products.
 pub(super) async fn shelves_of_categories(
     client: &impl GenericClient,
     categories: &[CategoryId],
     after: ProductId,
-) -> Result<(Seq, Vec<Shelf>), StoreError> {
+) -> Result<Shelves, StoreError> {
     let ids: Vec<i64> = categories.iter().map(|id| id.0).collect();
-    Ok(shelves(&LIST_STOCK_BY_CATEGORY.rows(client, &[&ids, &after.0, &(PAGE_ROWS as i64)]).await?))
+    // One more than is shown, to know whether there are more.
+    let limit = PAGE_ROWS as i64 + 1;
+    Ok(shelves(&LIST_STOCK_BY_CATEGORY.rows(client, &[&ids, &after.0, &limit]).await?, PAGE_ROWS))
 }
 
-fn shelves(rows: &[Row]) -> (Seq, Vec<Shelf>) {
+fn shelves(rows: &[Row], most: usize) -> Shelves {
     let seq = rows.first().map_or(Seq(0), |row| Seq(row.get(0)));
     let shelf = |row: &Row| {
         let product = ProductId(row.get::<_, Option<i64>>(1)?);
         Some(Shelf { product, stock: row.get(2), price: Money::from_cents(row.get(3)) })
     };
-    (seq, rows.iter().filter_map(shelf).collect())
+    Shelves { seq, list: rows.iter().take(most).filter_map(shelf).collect(), has_more: rows.len() > most }
 }
 
 /// The categories of products.

@@ -10,7 +10,8 @@
 //!
 //! The frames of a feed:
 //! * fresh: `ready` with S, for stock (but not for `all`) `snapshot` with S, then each event after S.
-//!   A snapshot of more than 1,000 products comes in several frames.
+//!   A snapshot of more than 1,000 products comes in several frames of the same number with nothing
+//!   between them; all but the last say `"more":true`.
 //! * resumed after N: `ready` with N, then each event after N. So `ready` always names the number
 //!   after which nothing is left out, and numbers only grow.
 //! * resumed after an N that is not kept, or has not been reached: `ready` and `reset` with S, then
@@ -26,7 +27,7 @@ use bytestring::ByteString;
 
 use super::messages::{Follow, Interest, Join, Leave, SubscriberId};
 use super::outbox::{Ending, Frame, Outbox, Taken};
-use super::store::{self, Missed, PAGE_ROWS, StockOf};
+use super::store::{self, Missed, Shelves, StockOf};
 use super::{Hub, frame};
 use crate::db::StoreError;
 use crate::types::{CategoryId, Principal, ProductId, Seq, UserId};
@@ -220,19 +221,19 @@ impl Subscription {
         self.follow(self.interest()).await;
         self.phase = Phase::Live;
         self.shown.clear();
-        let (seq, shelves) = match &self.selection {
+        let shelves = match &self.selection {
             Selection::Stock(StockSelection::Products(products)) => {
                 let products: Vec<ProductId> = products.iter().copied().collect();
-                let (seq, shelves) = self.hub.shelves_of_products(&products).await?;
-                (seq, Some(shelves))
+                Some(self.hub.shelves_of_products(&products).await?)
             }
             Selection::Stock(StockSelection::Categories(categories)) => {
-                let (seq, shelves) = self.hub.shelves_of_categories(categories, ProductId(0)).await?;
-                (seq, Some(shelves))
+                Some(self.hub.shelves_of_categories(categories, ProductId(0)).await?)
             }
-            Selection::Stock(StockSelection::All) | Selection::Orders(_) => {
-                (self.hub.bounds().await?.0, None)
-            }
+            Selection::Stock(StockSelection::All) | Selection::Orders(_) => None,
+        };
+        let seq = match &shelves {
+            Some(shelves) => shelves.seq,
+            None => self.hub.bounds().await?.0,
         };
         self.delivered = seq;
         self.opened_at = seq;
@@ -242,8 +243,8 @@ impl Subscription {
         }
         frames.extend(first.iter().map(|Greeting::Reset| frame::reset(seq)));
         if let Some(shelves) = shelves {
-            frames.push(frame::snapshot(seq, &shelves));
-            self.note_page(seq, &shelves);
+            frames.push(frame::snapshot(seq, &shelves.list, shelves.has_more));
+            self.note_page(&shelves);
         }
         Ok(FeedPart::Frames(frames))
     }
@@ -256,20 +257,18 @@ impl Subscription {
             self.phase = Phase::Live;
             return Ok(FeedPart::Frames(vec![]));
         };
-        let (seq, shelves) = self.hub.shelves_of_categories(categories, after).await?;
+        let shelves = self.hub.shelves_of_categories(categories, after).await?;
         self.phase = Phase::Live;
-        self.note_page(seq, &shelves);
-        let frames =
-            if shelves.is_empty() { vec![] } else { vec![frame::snapshot(self.opened_at, &shelves)] };
-        Ok(FeedPart::Frames(frames))
+        self.note_page(&shelves);
+        // Even where those that were to follow are gone by now: the page before has promised one.
+        Ok(FeedPart::Frames(vec![frame::snapshot(self.opened_at, &shelves.list, shelves.has_more)]))
     }
 
-    fn note_page(&mut self, seq: Seq, shelves: &[frame::Shelf]) {
-        if let (Selection::Stock(StockSelection::Categories(_)), Some(last)) =
-            (&self.selection, shelves.last())
+    fn note_page(&mut self, Shelves { seq, list, has_more }: &Shelves) {
+        if let (Selection::Stock(StockSelection::Categories(_)), Some(last)) = (&self.selection, list.last())
         {
-            self.shown.push((last.product, seq));
-            if shelves.len() == PAGE_ROWS {
+            self.shown.push((last.product, *seq));
+            if *has_more {
                 self.phase = Phase::Showing { after: last.product };
             }
         }
@@ -374,14 +373,14 @@ impl Subscription {
         products.extend(&new);
         self.follow(self.interest()).await;
         let list: Vec<ProductId> = new.iter().copied().collect();
-        let (seq, shelves) = self.hub.shelves_of_products(&list).await?;
+        let Shelves { seq, list, .. } = self.hub.shelves_of_products(&list).await?;
         self.hub.wait_for(seq, READER_PATIENCE).await?;
         let mut under_way = self.outbox.take_up_to(seq);
         under_way.retain(|frame| frame.product.is_none_or(|product| !new.contains(&product)));
         let mut frames = self.send(&under_way);
         self.delivered = self.delivered.max(seq);
         frames.push(frame::subscribed(seq, self.products()));
-        frames.push(frame::snapshot(seq, &shelves));
+        frames.push(frame::snapshot(seq, &list, false));
         Ok(FeedPart::Frames(frames))
     }
 
@@ -453,10 +452,7 @@ impl Hub {
         store::bounds(&client).await
     }
 
-    async fn shelves_of_products(
-        &self,
-        products: &[ProductId],
-    ) -> Result<(Seq, Vec<frame::Shelf>), StoreError> {
+    async fn shelves_of_products(&self, products: &[ProductId]) -> Result<Shelves, StoreError> {
         let (_turn, client) = self.client("feed/list_stock_by_product.sql").await?;
         store::shelves_of_products(&client, products).await
     }
@@ -465,7 +461,7 @@ impl Hub {
         &self,
         categories: &[CategoryId],
         after: ProductId,
-    ) -> Result<(Seq, Vec<frame::Shelf>), StoreError> {
+    ) -> Result<Shelves, StoreError> {
         let (_turn, client) = self.client("feed/list_stock_by_category.sql").await?;
         store::shelves_of_categories(&client, categories, after).await
     }
