@@ -1,8 +1,10 @@
 //! The scenario `feeds`: sockets that follow stock and orders while customers buy.
 //!
 //! Latency counts from the time that the shop gives an event, which is when its transaction began, so
-//! the commit itself is in it; the clocks of the shop's database and of this process must agree. An
-//! event of stock that a later one overtook counts until a socket had that later one.
+//! the commit itself, disk included, is in it; the clocks of the shop's database and of this process
+//! must agree. An event of stock that a later one overtook counts until a socket had that later one.
+//! Where there are order sockets, it counts also from the moment that an order's answer arrived here,
+//! which is after its commit, until they heard of that order; 0 where they heard first.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,14 +15,15 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::account::Account;
 use super::books::Shelf;
-use super::buyers::{STOCK_MAX, direct_buyers};
+use super::buyers::{DirectBuyer, STOCK_MAX, direct_buyers};
 use super::client::{Client, Target};
-use super::drive::{Plan, drive};
+use super::drive::{Plan, Visitor, drive};
 use super::heard::{FeedsReport, Heard, Log, Memory, Stalled, wall_us};
 use super::options::{LoadArgs, OutputArgs, ShopArgs};
 use super::popularity::Popularity;
 use super::progress::Progress;
-use super::recorder::micros;
+use super::receipts::Receipts;
+use super::recorder::{Outcome, micros};
 use super::report::Report;
 use super::sockets::{Scratch, Socket, SocketError};
 use super::stage::{Stage, StageError};
@@ -126,6 +129,8 @@ pub(crate) async fn feeds(args: &FeedsArgs) -> Result<Report, StageError> {
 
     let popularity = Popularity::zipf(products, 0.0);
     let buyers = direct_buyers(&stage, popularity, &args.shop, &args.load);
+    let noted = |buyer| NotedBuyer { buyer, receipts: stage.receipts.clone(), heard: audience.heard.clone() };
+    let buyers = buyers.into_iter().map(noted).collect();
     let plan = Plan { pace: args.load.pace(None), in_rounds: false };
     let meter = Meter::begin(pid);
     let measured_us = wall_us() + micros(args.load.warm_up);
@@ -155,6 +160,32 @@ pub(crate) async fn feeds(args: &FeedsArgs) -> Result<Report, StageError> {
     let mut whole = stage.settle("feeds", args.in_words(), figures, usage).await?;
     whole.feeds = Some(report);
     Ok(whole)
+}
+
+/// A buyer whose acknowledged orders are noted together with the time.
+struct NotedBuyer {
+    buyer: DirectBuyer,
+    receipts: Rc<RefCell<Receipts>>,
+    heard: Rc<RefCell<Heard>>,
+}
+
+impl Visitor for NotedBuyer {
+    async fn prepare(&mut self) -> Result<(), String> {
+        self.buyer.prepare().await
+    }
+
+    fn is_ready(&self) -> bool {
+        self.buyer.is_ready()
+    }
+
+    async fn act(&mut self) -> (usize, Outcome) {
+        let (kind, outcome) = self.buyer.act().await;
+        // Nothing else has run on this thread since the order was entered.
+        if let (Outcome::Done, Some(order)) = (&outcome, self.receipts.borrow().last()) {
+            self.heard.borrow_mut().answer(order);
+        }
+        (kind, outcome)
+    }
 }
 
 /// Everybody who listens, or does not.

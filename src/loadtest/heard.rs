@@ -17,6 +17,9 @@ use super::usage::ServerUsage;
 /// Reasons for which sockets ended, told one by one.
 const REASONS_MAX: usize = 10;
 
+/// What tells the first event of an order from later ones.
+const PLACED: &[u8] = b"\"event\":\"placed\"";
+
 /// The time of day in microseconds.
 pub(crate) fn wall_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -30,6 +33,10 @@ pub(crate) struct Heard {
     orders: Vec<OrderReader>,
     /// In order of time; only where all follow one product.
     arrivals: Option<Vec<Arrival>>,
+    /// Orders that were placed, as their answers arrived and as order sockets heard of them, each
+    /// with the time.
+    answered: Vec<(i64, u64)>,
+    told: Vec<(i64, u64)>,
     stock_us: Histogram<u64>,
     order_us: Histogram<u64>,
     frames: u64,
@@ -81,6 +88,8 @@ impl Heard {
             stock: Vec::new(),
             orders: Vec::new(),
             arrivals: keeps_arrivals.then(Vec::new),
+            answered: Vec::new(),
+            told: Vec::new(),
             stock_us: Latency::histogram()?,
             order_us: Latency::histogram()?,
             frames: 0,
@@ -156,6 +165,10 @@ impl Heard {
             let seq = number(text, b"\"seq\":").unwrap_or(0);
             self.out_of_order += u64::from(reader.seqs.last().is_some_and(|last| seq <= *last));
             reader.seqs.push(seq);
+            let is_placed = text.windows(PLACED.len()).any(|window| window == PLACED);
+            if let (true, Some(order)) = (is_placed, number(text, b"\"order\":")) {
+                self.told.push((order, now));
+            }
             if let Some(at) = time_of(text).filter(|at| *at >= self.measured_us) {
                 self.order_us.saturating_record(now.saturating_sub(at));
             }
@@ -163,6 +176,13 @@ impl Heard {
             reader.ready = number(text, b"\"seq\":");
         } else if text.starts_with(br#"{"type":"reset""#) {
             self.resets += 1;
+        }
+    }
+
+    /// The answer to an order has arrived.
+    pub(crate) fn answer(&mut self, order: i64) {
+        if !self.orders.is_empty() {
+            self.answered.push((order, wall_us()));
         }
     }
 
@@ -202,6 +222,19 @@ impl Heard {
     /// Order events heard, all sockets together.
     pub(crate) fn order_events(&self) -> usize {
         self.orders.iter().map(|reader| reader.seqs.len()).sum()
+    }
+
+    /// How long after the answers of a time order sockets heard of the orders.
+    fn after_answers(&self, (from, to): (u64, u64)) -> Result<Option<Latency>, CreationError> {
+        let answered: HashMap<i64, u64> =
+            self.answered.iter().copied().filter(|(_, at_us)| (from..to).contains(at_us)).collect();
+        let mut after = Latency::histogram()?;
+        for (order, told_us) in &self.told {
+            if let Some(answered_us) = answered.get(order) {
+                after.saturating_record(told_us.saturating_sub(*answered_us));
+            }
+        }
+        Ok((!after.is_empty()).then(|| Latency::of(&after)))
     }
 
     /// How long the changes of a time took to each socket, and to the last one.
@@ -321,7 +354,10 @@ pub(crate) struct FeedsReport {
     pub each_us: Option<Latency>,
     /// The same to the last of all sockets; only where they follow one product.
     pub last_us: Option<Latency>,
+    /// From the beginning of an order's transaction to each order socket.
     pub order_us: Option<Latency>,
+    /// From the answer to an order to each order socket; 0 where the socket was first.
+    pub after_answer_us: Option<Latency>,
     pub memory: Option<Memory>,
     pub stalled: Stalled,
     /// Stock sockets whose last value is not the shop's.
@@ -365,6 +401,7 @@ impl FeedsReport {
             each_us,
             last_us,
             order_us: told(&heard.order_us),
+            after_answer_us: heard.after_answers(measured)?,
             memory,
             stalled,
             behind: heard.behind(shelf),
@@ -403,6 +440,7 @@ impl FeedsReport {
             ("  to each socket", &self.each_us),
             ("  to the last socket", &self.last_us),
             ("order events", &self.order_us),
+            ("  after the answer", &self.after_answer_us),
         ] {
             if let Some(latency) = latency {
                 row(name, times(latency));
@@ -510,6 +548,17 @@ mod tests {
         assert_eq!((last.p50, last.max), (400, 1_400));
         let (_, last) = heard.latencies(&log, (2_500, 10_000)).unwrap().unwrap();
         assert_eq!(last.max, 400);
+    }
+
+    #[test]
+    fn what_an_order_socket_hears_before_the_answer_took_no_time_after_it() {
+        let mut heard = Heard::new(false).unwrap();
+        heard.add_orders();
+        heard.answered = vec![(1, 1_000), (2, 2_000), (3, 3_000), (4, 9_000)];
+        heard.told = vec![(1, 900), (2, 2_005), (3, 3_007), (4, 9_900), (5, 1_000)];
+        let after = heard.after_answers((0, 5_000)).unwrap().unwrap();
+        assert_eq!((after.p50, after.max), (5, 7));
+        assert!(heard.after_answers((5_000, 6_000)).unwrap().is_none());
     }
 
     #[test]

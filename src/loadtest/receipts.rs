@@ -121,6 +121,11 @@ impl Receipts {
         self.orders.push((order, u32::try_from(place).unwrap_or(u32::MAX), length));
     }
 
+    /// The order that was acknowledged last.
+    pub(crate) fn last(&self) -> Option<i64> {
+        self.orders.last().map(|(order, ..)| *order)
+    }
+
     /// What became of a request is not known.
     pub(crate) fn lose(&mut self) {
         self.unknown += 1;
