@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connection::Connection;
 use crate::http::negotiate;
+use crate::http::origins;
 use crate::http::resource::no_route;
 use crate::http::{self, AppState};
 use crate::settings::HttpSettings;
@@ -171,6 +172,7 @@ fn serve(
             .app_data(watchdog.clone())
             .configure(http::routes)
             .default_service(web::to(no_route))
+            .wrap(origins::leave(&settings.allowed_origins))
             .wrap(from_fn(negotiate::stamp));
         let app = app.into_factory().map_err(|error| error.error_response());
         let stopping = stopping.clone();

@@ -19,6 +19,7 @@ pub(crate) mod limits;
 pub(crate) mod negotiate;
 mod operations;
 mod orders;
+pub(crate) mod origins;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod respond;

@@ -27,7 +27,8 @@ pub struct HttpSettings {
     pub body_bytes_max: usize,
     /// Longest file of products that is imported, in bytes, unpacked.
     pub import_bytes_max: u64,
-    /// Browsers' origins that may open a WebSocket, besides the shop's own; `*` allows all.
+    /// Browsers' origins whose pages may open a WebSocket and read answers, besides the shop's own; `*`
+    /// allows all.
     pub allowed_origins: Vec<String>,
     /// How many right-most entries of `X-Forwarded-For` come from proxies of ours.
     pub trusted_proxy_hops: usize,
