@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Body, Browser, Expect, PASSWORD, TestApp, User, Wire, python};
+use crate::harness::{Body, Browser, Expect, PASSWORD, TestApp, User, Wire, eventually, python};
 
 /// What a browser itself says of a connection that a test has broken.
 fn is_of_a_broken_connection(message: &str) -> bool {
@@ -356,6 +357,59 @@ async fn the_dashboard_lets_staff_alone_in_and_for_as_long_as_their_session_last
     // What anybody may see goes on.
     desk.order(1).await;
     desk.shows_stock(98).await;
+}
+
+#[tokio::test]
+async fn tabs_share_a_session_whose_refresh_tokens_are_good_for_one_use() {
+    const RENEWAL: &str = "POST /api/auth/token/refresh/";
+    const IS_IN: &str = "document.body.dataset.signedIn === 'yes'";
+    let mut desk = Desk::open().await;
+    let rotating = [("EMPORIUM_ACCOUNTS__ROTATE_REFRESH_TOKENS", "true")];
+    let node = desk.market.app.second_node_with(&rotating).await;
+    // No connection to the other node is left.
+    desk.wire.lose();
+    desk.is("offline").await;
+    desk.wire.lead_to(&node.target);
+    desk.is("live").await;
+    desk.sign_in().await;
+    // Another tab need not sign in.
+    let url = desk.wire.target.to_string();
+    let tabs = desk.browser.open_tab(&url).await;
+    for round in 0..3 {
+        for tab in &tabs {
+            desk.browser.turn_to(tab).await;
+            desk.browser.until(IS_IN).await;
+            let order = desk.order(1).await;
+            desk.shows_order(order, "pending").await;
+        }
+        // Both need another token at the same moment, and the shop is slow to give one.
+        let before = desk.wire.requests(RENEWAL);
+        let sessions = desk.market.app.database().client().await;
+        sessions.batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE").await.expect("their lock");
+        desk.wire.close_sockets("/ws/orders/", 4001);
+        let renewals = async |count: usize| {
+            let what = format!("{count} renewals in round {round}");
+            let asked = async || (desk.wire.requests(RENEWAL) >= before + count).then_some(());
+            eventually(Duration::from_secs(20), &what, asked).await;
+        };
+        renewals(1).await;
+        // What must not happen cannot be waited for: the other tab has time to ask as well.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(desk.wire.requests(RENEWAL), before + 1, "one tab after the other");
+        sessions.batch_execute("COMMIT").await.expect("the lock's end");
+        renewals(2).await;
+    }
+    for tab in &tabs {
+        desk.browser.turn_to(tab).await;
+        desk.browser.until(IS_IN).await;
+    }
+    let order = desk.order(1).await;
+    desk.shows_order(order, "pending").await;
+    desk.browser.click("#sign-out").await;
+    for tab in &tabs {
+        desk.browser.turn_to(tab).await;
+        desk.browser.until("document.body.dataset.signedIn === 'no'").await;
+    }
 }
 
 #[tokio::test]

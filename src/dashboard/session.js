@@ -1,28 +1,30 @@
 /**
- * Who is signed in. The access token is nowhere but here; the refresh token is in the tab's own
- * storage, so that a reload does not sign out and closing the tab does. Only staff are let in: there
- * is nothing for others to see that the public feed does not show.
+ * Who is signed in. The access token is nowhere but here; the refresh token is one for all tabs, so that
+ * neither a reload nor a second tab has to sign in, and signing out in one tab does so in all. The shop may
+ * exchange it whenever it is used, and takes an old one for a stolen one: so tabs use it in turn. Only staff
+ * are let in: there is nothing for others to see that the public feed does not show.
  */
 
 import * as clock from "./clock.js";
 import { Refusal, send } from "./http.js";
+import * as kept from "./kept.js";
 
-const KEY = "emporium-refresh";
 /** The part of an access token's life after which the next one is fetched. */
 const RENEW_AT = 0.8;
 const RETRY_MS = 5000;
 
 let access = null;
-let refresh = null;
 let user = null;
 let timer = null;
 let renewing = null;
 let tell = () => {};
 
-const kept = {
-  read: () => { try { return sessionStorage.getItem(KEY); } catch { return null; } },
-  write: (token) => { try { sessionStorage.setItem(KEY, token); } catch { /* then a reload signs out */ } },
-  clear: () => { try { sessionStorage.removeItem(KEY); } catch { /* there was none */ } },
+/** To other tabs: somebody has signed in, or out. */
+const others = new BroadcastChannel("session");
+others.onmessage = async () => {
+  const isKept = (await kept.read()) !== null;
+  if (user && !isKept) await end("You are signed out.");
+  else if (!user && isKept) await restore();
 };
 
 /** Calls `listener(user, why)` on every sign-in and sign-out; `why` is a sentence for people. */
@@ -34,10 +36,9 @@ export const isSignedIn = () => user !== null;
 /** The access token of the moment, for the sockets. */
 export const token = () => access;
 
-/** Goes on with the session of before a reload, if there was one. */
+/** Goes on with the session of before a reload, or of another tab, if there is one. */
 export async function restore() {
-  refresh = kept.read();
-  if (!refresh) return;
+  if (!(await kept.read())) return;
   try {
     await renew();
     if (access) await enter();
@@ -56,16 +57,17 @@ export async function signIn(username, password) {
   try {
     await enter();
   } catch (error) {
-    await leave();
+    await leave(data.refresh);
     forget();
     throw error;
   }
-  kept.write(refresh);
+  await kept.write(data.refresh);
+  others.postMessage("");
 }
 
 export async function signOut() {
-  await leave();
-  end("You are signed out.");
+  await kept.alone(async () => leave(await kept.read()));
+  await end("You are signed out.");
 }
 
 async function enter() {
@@ -85,13 +87,13 @@ export async function reenter() {
   if (!access) return;
   const { data } = await call("GET", "/api/auth/me/");
   if (!data.is_staff) {
-    await leave();
-    end("This account is not staff any more.");
+    await kept.alone(async () => leave(await kept.read()));
+    await end("This account is not staff any more.");
   }
 }
 
 /** Ends the session in the shop as well; where it cannot be reached, the tokens run out by themselves. */
-async function leave() {
+async function leave(refresh) {
   try {
     await send("POST", "/api/auth/logout/", { access, body: { refresh } });
   } catch { /* see above */ }
@@ -99,7 +101,6 @@ async function leave() {
 
 function take(data) {
   access = data.access;
-  refresh = data.refresh ?? refresh;
   clearTimeout(timer);
   timer = setTimeout(() => renew().catch(() => {}), lifetimeMs(access) * RENEW_AT);
 }
@@ -115,21 +116,18 @@ function lifetimeMs(jwt) {
  * @throws {Refusal} where the shop cannot be reached
  */
 export function renew() {
-  renewing ??= fetchNew().finally(() => (renewing = null));
+  renewing ??= kept.alone(fetchNew).finally(() => (renewing = null));
   return renewing;
 }
 
 async function fetchNew() {
-  const asked = refresh;
-  if (!asked) return;
+  const refresh = await kept.read();
+  if (!refresh) return end(user ? "You are signed out." : "");
   try {
-    const { data } = await send("POST", "/api/auth/token/refresh/", { body: { refresh: asked } });
-    // Signed out, or in as somebody else, meanwhile.
-    if (refresh !== asked) return;
+    const { data } = await send("POST", "/api/auth/token/refresh/", { body: { refresh } });
+    if (data.refresh) await kept.write(data.refresh);
     take(data);
-    if (kept.read()) kept.write(refresh);
   } catch (error) {
-    if (refresh !== asked) return;
     if (error.status === 401 || error.status === 400) return end("Your session has ended. Please sign in again.");
     clearTimeout(timer);
     timer = setTimeout(() => renew().catch(() => {}), RETRY_MS);
@@ -152,13 +150,15 @@ export async function call(method, path, options = {}) {
 
 function forget() {
   clearTimeout(timer);
-  [access, refresh] = [null, null];
-  kept.clear();
+  access = null;
 }
 
-function end(why) {
+async function end(why) {
   const wasSignedIn = user !== null;
   forget();
   user = null;
   if (wasSignedIn || why) tell(null, why);
+  if (!(await kept.read())) return;
+  await kept.clear();
+  others.postMessage("");
 }

@@ -81,6 +81,25 @@ impl Browser {
         self.command("/url", &json!({ "url": url })).await.expect(url);
     }
 
+    /// Opens a page in another tab and turns to it; gives the tab that was left and the new one.
+    pub(crate) async fn open_tab(&mut self, url: &str) -> [String; 2] {
+        let name = |value: &Value| value.as_str().expect("a tab").to_owned();
+        let left = self.ask(&Request::get(format!("/session/{}/window", self.session))).await;
+        let left = name(&left.expect("the tab that is open"));
+        let opened = self.command("/window/new", &json!({"type": "tab"})).await.expect("another tab");
+        let opened = name(&opened["handle"]);
+        self.turn_to(&opened).await;
+        self.open(url).await;
+        [left, opened]
+    }
+
+    /// Turns to a tab, which then is the one that is seen.
+    pub(crate) async fn turn_to(&mut self, tab: &str) {
+        self.command("/window", &json!({ "handle": tab })).await.expect(tab);
+        let body = json!({"cmd": "Page.bringToFront", "params": {}});
+        self.command("/goog/cdp/execute", &body).await.expect("the tab in front");
+    }
+
     /// Makes the page as small as a phone's, which no window can be.
     pub(crate) async fn narrow(&mut self, width: u32, height: u32) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true});
@@ -152,8 +171,11 @@ impl Browser {
     }
 
     async fn command(&mut self, path: &str, body: &Value) -> Result<Value, Refusal> {
-        let request = Request::post(format!("/session/{}{path}", self.session)).json(body);
-        let answer = self.client.send(&request).await.expect("an answer of the driver");
+        self.ask(&Request::post(format!("/session/{}{path}", self.session)).json(body)).await
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Value, Refusal> {
+        let answer = self.client.send(request).await.expect("an answer of the driver");
         let mut body: Value = answer.json().expect("JSON from the driver");
         let value = body["value"].take();
         if answer.status == 200 { Ok(value) } else { Err(Refusal(value["message"].to_string())) }
