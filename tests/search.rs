@@ -17,17 +17,17 @@ const CATEGORIES: i64 = 3;
 
 /// A product of a random catalogue.
 #[derive(Clone, Debug)]
-struct Item {
-    id: i64,
-    sku: Option<String>,
-    name: String,
-    description: Option<String>,
+pub(crate) struct Item {
+    pub(crate) id: i64,
+    pub(crate) sku: Option<String>,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
     cents: i64,
     category: i64,
     stock: i64,
     /// Microseconds since 2025 began.
     created_at: i64,
-    is_deleted: bool,
+    pub(crate) is_deleted: bool,
 }
 
 /// What is asked of it. Words are parts of products, or anything.
@@ -43,7 +43,7 @@ struct Question {
 }
 
 #[derive(Clone, Debug)]
-enum Word {
+pub(crate) enum Word {
     /// So many characters from there on of some product's text, in capitals, in small letters, or as
     /// they are.
     Of {
@@ -68,7 +68,7 @@ fn text(chars: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     proptest::collection::vec(character, chars).prop_map(|chars| chars.into_iter().collect())
 }
 
-fn item() -> impl Strategy<Value = Item> {
+pub(crate) fn item() -> impl Strategy<Value = Item> {
     let ties = (select(vec![0_i64, 100, 100, 250, 99_999]), select(vec![0_i64, 0, 1, 7]), 0..4_i64);
     let texts = (text(1..20), proptest::option::of(text(0..40)), proptest::option::of(text(1..8)));
     (texts, ties, 1..=CATEGORIES, proptest::bool::weighted(0.1)).prop_map(
@@ -86,12 +86,17 @@ fn item() -> impl Strategy<Value = Item> {
     )
 }
 
-fn question() -> impl Strategy<Value = Question> {
-    let word = prop_oneof![
+/// Parts of products, or anything.
+pub(crate) fn word() -> impl Strategy<Value = Word> {
+    prop_oneof![
         6 => (any::<Index>(), any::<Index>(), 1..6_usize, 0..3_u8)
             .prop_map(|(product, from, chars, case)| Word::Of { product, from, chars, case }),
         1 => text(1..4).prop_map(Word::Any),
-    ];
+    ]
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let word = word();
     let direction = select(vec![Direction::Ascending, Direction::Descending]);
     let directions = proptest::collection::vec(direction, Column::ALL.len());
     let columns = subsequence(Column::ALL.to_vec(), 0..=3).prop_shuffle();
@@ -119,8 +124,14 @@ fn question() -> impl Strategy<Value = Question> {
         })
 }
 
+/// The search for these terms.
+pub(crate) fn quoted(terms: &[String]) -> String {
+    let quoted = |term: &String| format!("\"{}\"", term.replace('\\', "\\\\").replace('"', "\\\""));
+    terms.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// As the database's `upper` has it: one letter for one letter.
-fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     let capital = |c: char| match c {
         '\u{1f}' => '\u{1e}',
         c => Some(c.to_uppercase()).filter(|all| all.len() == 1).and_then(|mut all| all.next()).unwrap_or(c),
@@ -129,7 +140,7 @@ fn fold(text: &str) -> String {
 }
 
 impl Word {
-    fn in_words(&self, items: &[Item]) -> String {
+    pub(crate) fn in_words(&self, items: &[Item]) -> String {
         let (product, from, chars, case) = match self {
             Self::Any(text) => return text.clone(),
             Self::Of { product, from, chars, case } => (product, from, *chars, *case),
@@ -156,8 +167,7 @@ impl Question {
     }
 
     fn path(&self, terms: &[String]) -> String {
-        let quoted = |term: &String| format!("\"{}\"", term.replace('\\', "\\\\").replace('"', "\\\""));
-        let search = terms.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        let search = quoted(terms);
         let ordering: Vec<String> = self
             .ordering
             .iter()
@@ -218,7 +228,7 @@ impl Question {
 }
 
 /// Puts a catalogue into the database, behind the shop's back, in place of the one before.
-async fn stock_up(app: &TestApp, items: &[Item]) {
+pub(crate) async fn stock_up(app: &TestApp, items: &[Item]) {
     let client = app.database().client().await;
     client.batch_execute("TRUNCATE products, stock, stock_entries").await.unwrap();
     let begin = OffsetDateTime::from_unix_timestamp(1_735_689_600).unwrap();

@@ -54,6 +54,8 @@ pub(super) enum Key<'a> {
     Categories,
     /// The first page of a list of products, by the words it was asked for with.
     FirstPage(&'a str),
+    /// Names for what somebody is typing, by the words they were asked for with.
+    Suggestions(&'a str),
 }
 
 /// The same, to be kept. It hashes alike: the order of the variants is that of [`Key`].
@@ -63,6 +65,7 @@ enum KeptKey {
     Category(i64),
     Categories,
     FirstPage(Arc<str>),
+    Suggestions(Arc<str>),
 }
 
 impl Key<'_> {
@@ -72,6 +75,7 @@ impl Key<'_> {
             Self::Category(id) => KeptKey::Category(id),
             Self::Categories => KeptKey::Categories,
             Self::FirstPage(words) => KeptKey::FirstPage(words.into()),
+            Self::Suggestions(words) => KeptKey::Suggestions(words.into()),
         }
     }
 
@@ -82,6 +86,7 @@ impl Key<'_> {
             Self::Category(id) => format!("category:{id}").into(),
             Self::Categories => "categories".into(),
             Self::FirstPage(words) => format!("page:{words}").into(),
+            Self::Suggestions(words) => format!("suggestions:{words}").into(),
         }
     }
 }
@@ -92,7 +97,8 @@ impl Equivalent<KeptKey> for Key<'_> {
             (Self::Product(id), KeptKey::Product(kept)) => id == *kept,
             (Self::Category(id), KeptKey::Category(kept)) => id == *kept,
             (Self::Categories, KeptKey::Categories) => true,
-            (Self::FirstPage(words), KeptKey::FirstPage(kept)) => *words == **kept,
+            (Self::FirstPage(words), KeptKey::FirstPage(kept))
+            | (Self::Suggestions(words), KeptKey::Suggestions(kept)) => *words == **kept,
             _ => false,
         }
     }
@@ -203,7 +209,10 @@ struct Weigh;
 
 impl Weighter<KeptKey, Arc<Entry>> for Weigh {
     fn weight(&self, key: &KeptKey, entry: &Arc<Entry>) -> u64 {
-        let words = if let KeptKey::FirstPage(words) = key { words.len() } else { 0 };
+        let words = match key {
+            KeptKey::FirstPage(words) | KeptKey::Suggestions(words) => words.len(),
+            _ => 0,
+        };
         u64::try_from(entry.weight + words).unwrap_or(u64::MAX)
     }
 }
@@ -360,6 +369,7 @@ impl KeptKey {
             Self::Category(id) => Key::Category(*id),
             Self::Categories => Key::Categories,
             Self::FirstPage(words) => Key::FirstPage(words),
+            Self::Suggestions(words) => Key::Suggestions(words),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
 
-use super::list::Order;
+use super::list::{Order, is_position};
 use super::{Column, Product, ProductQuery};
 use crate::types::Timestamp;
 
@@ -39,6 +39,11 @@ impl ProductCursor {
     pub(super) fn behind(product: &Product, order: &Order) -> Self {
         let keys = order.keys().iter().map(|(column, _)| column.value_of(product)).collect();
         Self { keys, is_before: false }
+    }
+
+    /// Whether it can stand in that list.
+    fn is_of(&self, query: &ProductQuery) -> bool {
+        if query.by_relevance { is_position(self) } else { self.fits(&Order::of(query)) }
     }
 
     /// Whether it can stand in a list of that order.
@@ -78,7 +83,7 @@ impl CursorSeal {
     /// Whether the cursor is one of ours, given out for this list.
     #[must_use]
     pub fn is_genuine(&self, query: &ProductQuery, cursor: &ProductCursor, seal: &str) -> bool {
-        cursor.fits(&Order::of(query))
+        cursor.is_of(query)
             && crypto::verify(seal, &message(query, cursor), &self.decoding, Algorithm::HS256)
                 .unwrap_or(false)
     }
@@ -92,10 +97,11 @@ fn authenticate(message: &[u8], key: &EncodingKey) -> String {
 /// Everything that tells this position in this list from any other. The fields and their parts have
 /// names and quotes around them, so that no two lists are written alike.
 fn message(query: &ProductQuery, cursor: &ProductCursor) -> Vec<u8> {
-    let ProductQuery { terms, ordering, categories, min_price, max_price, in_stock } = query;
+    let ProductQuery { terms, ordering, by_relevance, categories, min_price, max_price, in_stock } = query;
     let ProductCursor { keys, is_before } = cursor;
     let (min_price, max_price) = (min_price.map(|price| price.cents()), max_price.map(|price| price.cents()));
     let ordering: Vec<_> = ordering.iter().map(|(column, direction)| (column.as_str(), direction)).collect();
+    let by_relevance = if *by_relevance { " by relevance" } else { "" };
     let categories: Vec<i64> = categories.iter().map(|category| category.0).collect();
     let keys: Vec<_> = keys
         .iter()
@@ -107,7 +113,7 @@ fn message(query: &ProductQuery, cursor: &ProductCursor) -> Vec<u8> {
         .collect();
     format!(
         "terms {terms:?} ordering {ordering:?} categories {categories:?} min_price {min_price:?} \
-         max_price {max_price:?} in_stock {in_stock:?} at {keys:?} before {is_before:?}"
+         max_price {max_price:?} in_stock {in_stock:?} at {keys:?} before {is_before:?}{by_relevance}"
     )
     .into_bytes()
 }
@@ -150,6 +156,7 @@ mod tests {
             ProductQuery { min_price: Some(Money::ZERO), ..query() },
             ProductQuery { max_price: Some(Money::ZERO), ..query() },
             ProductQuery { in_stock: true, ..query() },
+            ProductQuery { by_relevance: true, ..query() },
         ];
         for other in others {
             assert!(!ours.is_genuine(&other, &cursor(5, 7), &seal), "{other:?}");

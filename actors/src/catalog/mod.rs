@@ -15,6 +15,7 @@ mod loader;
 mod product;
 mod redis;
 pub(crate) mod store;
+mod suggest;
 mod write;
 
 use std::sync::Arc;
@@ -25,7 +26,9 @@ pub use cache::CatalogCache;
 pub use cursor::{CursorKey, CursorSeal, ProductCursor};
 pub use document::Document;
 pub use error::CatalogError;
-pub use list::{Column, Direction, LIST_ROWS_MAX, ProductQuery, TERMS_MAX, list_products_samples};
+pub use list::{
+    Column, Direction, LIST_ROWS_MAX, ProductQuery, RANKED_TOGETHER, TERMS_MAX, list_products_samples,
+};
 pub use product::{
     CATEGORIES_MAX, Category, CategoryChanges, NewCategory, NewProduct, Product, ProductChanges, STOCK_MAX,
 };
@@ -121,7 +124,8 @@ impl Catalog {
     }
 
     /// The first page of a list, as JSON. `words` tell it from every other list and page size; `link`
-    /// puts into words where the page after it begins.
+    /// puts into words where the page after it begins, in the list that it is given. That is the one of
+    /// `query`, unless [`Self::list_probable_products`] finds another one.
     ///
     /// # Errors
     /// When the database is out of reach.
@@ -129,20 +133,54 @@ impl Catalog {
         &self,
         words: &str,
         query: &ProductQuery,
+        may_correct: bool,
         size: usize,
-        link: impl Fn(&ProductCursor) -> String + Send + Sync + 'static,
+        link: impl Fn(&ProductQuery, &ProductCursor) -> String + Send + Sync + 'static,
     ) -> Result<Arc<Document>, CatalogError> {
         let is_by_stock = |(column, _): &(Column, Direction)| *column == Column::Stock;
         let by_stock = query.in_stock || query.ordering.iter().any(is_by_stock);
         let link = Arc::new(link);
         let load = || {
             let (catalog, query, link) = (self.clone(), query.clone(), link.clone());
-            async move { catalog.load_first_page(query, size, &*link).await }.boxed()
+            async move { catalog.load_first_page(query, may_correct, size, &*link).await }.boxed()
         };
         if words.len() > KEPT_WORDS_MAX {
             return load().await?.document.map(Arc::new).ok_or(CatalogError::NotFound);
         }
         self.read(Key::FirstPage(words), About::Products { by_stock }, load).await
+    }
+
+    /// The suggestions that were asked for with these very words before, if they may be repeated. Never
+    /// waits.
+    #[must_use]
+    pub fn known_suggestions(&self, words: &str) -> Option<Arc<Document>> {
+        self.cache.look(Key::Suggestions(words))?
+    }
+
+    /// Names for what somebody is typing, at most `limit`, as a JSON array of `{id, name}`. `typed` is what
+    /// there is of it, word by word; `words` tell it from everything else that is asked for.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn suggest(
+        &self,
+        words: &str,
+        typed: Vec<String>,
+        limit: usize,
+    ) -> Result<Arc<Document>, CatalogError> {
+        let load = || {
+            let (catalog, typed) = (self.clone(), typed.clone());
+            let load = async move {
+                let seq = catalog.last_seq().await?;
+                let names = suggest::suggest(&catalog.db, &catalog.lister, &typed, limit).await?;
+                Ok(Loaded { seq, document: Some(Document::of(&names)) })
+            };
+            load.boxed()
+        };
+        if words.len() > KEPT_WORDS_MAX {
+            return load().await?.document.map(Arc::new).ok_or(CatalogError::NotFound);
+        }
+        self.read(Key::Suggestions(words), About::Products { by_stock: false }, load).await
     }
 
     /// A page of products, read from the database.
@@ -156,6 +194,27 @@ impl Catalog {
         page: &PageRequest<ProductCursor>,
     ) -> Result<Page<Product, ProductCursor>, CatalogError> {
         self.lister.page(query, page).await
+    }
+
+    /// The first page of a list of products; where there are none, since some of its words occur in no
+    /// product, the page of the list with known words in their place that are nearly the same. With it
+    /// comes what was asked for instead, if it was something else.
+    ///
+    /// # Errors
+    /// As of [`Self::list_products`].
+    pub async fn list_probable_products(
+        &self,
+        query: &ProductQuery,
+        size: usize,
+    ) -> Result<(Page<Product, ProductCursor>, Option<ProductQuery>), CatalogError> {
+        let first = PageRequest { after: None, size };
+        let page = self.list_products(query, &first).await?;
+        if !page.items.is_empty() || page.next.is_some() {
+            return Ok((page, None));
+        }
+        let Some(terms) = self.lister.correct(&query.terms).await? else { return Ok((page, None)) };
+        let corrected = ProductQuery { terms, ..query.clone() };
+        Ok((self.list_products(&corrected, &first).await?, Some(corrected)))
     }
 
     /// How the database reads a page of products: its plan, with what each part of it came to. For
@@ -194,15 +253,24 @@ impl Catalog {
     async fn load_first_page(
         self,
         query: ProductQuery,
+        may_correct: bool,
         size: usize,
-        link: &(dyn Fn(&ProductCursor) -> String + Send + Sync),
+        link: &(dyn Fn(&ProductQuery, &ProductCursor) -> String + Send + Sync),
     ) -> Result<Loaded, CatalogError> {
+        let seq = self.last_seq().await?;
+        let (page, other) = match may_correct {
+            true => self.list_probable_products(&query, size).await?,
+            false => (self.list_products(&query, &PageRequest { after: None, size }).await?, None),
+        };
+        let query = other.unwrap_or(query);
+        let next = page.next.as_ref().map(|cursor| link(&query, cursor).into());
+        Ok(Loaded { seq, document: Some(Document::of_page(&page.items, next)) })
+    }
+
+    /// The last event. What is read afterwards is no older.
+    async fn last_seq(&self) -> Result<i64, CatalogError> {
         let client = self.db.client("feed/get_bounds.sql").await?;
-        // Before the page is read, which is therefore no older.
         let (seq, _) = feed::store::bounds(&client).await?;
-        drop(client);
-        let page = self.list_products(&query, &PageRequest { after: None, size }).await?;
-        let next = page.next.as_ref().map(|cursor| link(cursor).into());
-        Ok(Loaded { seq: seq.0, document: Some(Document::of_page(&page.items, next)) })
+        Ok(seq.0)
     }
 }

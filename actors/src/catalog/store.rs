@@ -4,21 +4,26 @@
 use deadpool_postgres::GenericClient;
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::cache::Loaded;
 use super::document::Document;
-use super::list::{LIST_PRODUCTS, ListedRow, SampleRow, Statement};
-use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product};
+use super::list::{LIST_PRODUCTS, LIST_ROWS_MAX, ListedRow, SampleRow, Statement};
+use super::suggest::Suggestion;
+use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product, ProductQuery};
 use crate::db::{StoreError, queries};
 use crate::types::{CategoryId, Money, ProductId, Timestamp};
 
 queries! {
+    FIND_WORDS = "catalog/find_words.sql";
     GET_CATEGORY = "catalog/get_category.sql";
     GET_PRODUCTS = "catalog/get_products.sql";
     INSERT_CATEGORY = "catalog/insert_category.sql";
     LIST_CATEGORIES = "catalog/list_categories.sql";
+    LIST_PRODUCTS_BY_BEGINNING = "catalog/list_products_by_beginning.sql";
     LOCK_NEW_CATEGORIES = "catalog/lock_new_categories.sql";
     SAMPLE_PRODUCTS = "catalog/sample_products.sql";
+    SUGGEST_NAMES = "catalog/suggest_names.sql";
     TIDY_SEARCH = "catalog/tidy_search.sql";
     UPDATE_CATEGORY = "catalog/update_category.sql";
 }
@@ -73,12 +78,48 @@ pub(super) async fn list_products(
     statement: &Statement,
 ) -> Result<Vec<ListedRow>, StoreError> {
     let rows = composed(client, statement).await?;
-    let listed = |row: &Row| ListedRow {
-        product: product_from(row),
-        fits: row.get("fits"),
-        is_end: row.get("is_end"),
-    };
-    Ok(rows.iter().map(listed).collect())
+    Ok(rows.iter().map(listed_from).collect())
+}
+
+/// At most so many of the products of a list whose name begins with `beginning`, each with the form of its
+/// name, by which they are ordered; the first ones behind this form and id. It may break off before.
+pub(super) async fn list_products_by_beginning(
+    client: &impl GenericClient,
+    query: &ProductQuery,
+    beginning: &str,
+    (form, id): (&str, i64),
+    rows: usize,
+) -> Result<Vec<(String, ListedRow)>, StoreError> {
+    let categories: Vec<i64> = query.categories.iter().map(|category| category.0).collect();
+    let (min_price, max_price) = (query.min_price.map(Money::cents), query.max_price.map(Money::cents));
+    let budget = i64::try_from(LIST_ROWS_MAX.max(rows)).unwrap_or(i64::MAX);
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    let params: [&(dyn ToSql + Sync); 9] =
+        [&beginning, &form, &id, &categories, &min_price, &max_price, &query.in_stock, &budget, &rows];
+    let rows = LIST_PRODUCTS_BY_BEGINNING.rows(client, &params).await?;
+    Ok(rows.iter().map(|row| (row.get("form"), listed_from(row))).collect())
+}
+
+/// At most so many names that begin with `beginning`, each once, by name.
+pub(super) async fn suggest_names(
+    client: &impl GenericClient,
+    beginning: &str,
+    limit: usize,
+) -> Result<Vec<Suggestion>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = SUGGEST_NAMES.rows(client, &[&beginning, &limit]).await?;
+    Ok(rows.iter().map(|row| Suggestion { id: row.get("id"), name: row.get("name") }).collect())
+}
+
+/// At most so many known words, among them those that are but a slip or two away from `word`.
+pub(super) async fn find_words(
+    client: &impl GenericClient,
+    word: &str,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = FIND_WORDS.rows(client, &[&word, &limit]).await?;
+    Ok(rows.iter().map(|row| row.get("word")).collect())
 }
 
 /// How a composed list that explains itself was run.
@@ -158,6 +199,10 @@ fn category_from_optional(row: &Row) -> Option<Category> {
 
 fn category_from(row: &Row) -> Category {
     Category { id: row.get("id"), name: row.get("name"), description: row.get("description") }
+}
+
+fn listed_from(row: &Row) -> ListedRow {
+    ListedRow { product: product_from(row), fits: row.get("fits"), is_end: row.get("is_end") }
 }
 
 fn product_from(row: &Row) -> Product {

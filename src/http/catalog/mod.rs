@@ -11,6 +11,7 @@ mod product_query;
 mod products;
 mod reading;
 mod search;
+mod suggest;
 
 use actix_web::http::StatusCode;
 use actix_web::web::ServiceConfig;
@@ -44,6 +45,7 @@ pub(crate) fn routes(cfg: &mut ServiceConfig) {
         .speaking(&export::FORMATS)
         .get(export::export)
         .mount(cfg);
+    Resource::new("Products Suggest", "/api/products/suggest/").get(suggest::suggest).mount(cfg);
     Resource::new("Products Detail", "/api/products/{id}/")
         .get(products::detail)
         .put(products::replace)

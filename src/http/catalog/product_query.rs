@@ -14,10 +14,15 @@ use crate::http::fields::{Boolean, PrimaryKey, Refusal, Rule, Total};
 use crate::http::query::Query;
 use crate::http::respond;
 
+/// What stands in `ordering` where those that fit the search best are to be first.
+const RELEVANCE: &str = "relevance";
+
 /// A list as it was asked for.
 pub(super) struct ListRequest {
     /// Which products, in which order.
     pub(super) query: ProductQuery,
+    /// Whether misspelled words are to be replaced.
+    is_fuzzy: bool,
     /// Which page of them.
     pub(super) page: PageRequest<ProductCursor>,
     seal: CursorSeal,
@@ -43,14 +48,18 @@ impl ListRequest {
     pub(super) fn parse(query: &Query, seal: &CursorSeal) -> Result<Self, ApiError> {
         let mut errors = FieldErrors::default();
         let mut read = Reader { query, errors: &mut errors };
+        let ordering = query.get("ordering").unwrap_or_default();
+        let terms = read.terms();
         let products = ProductQuery {
-            terms: read.terms(),
-            ordering: parse_ordering(query.get("ordering").unwrap_or_default()),
+            by_relevance: read.by_relevance(ordering, &terms),
+            terms,
+            ordering: parse_ordering(ordering),
             categories: read.categories(),
             min_price: read.parameter("min_price", parse_bound),
             max_price: read.parameter("max_price", parse_bound),
-            in_stock: read.parameter("in_stock", |text| Boolean.read(&text.into())).unwrap_or(false),
+            in_stock: read.boolean("in_stock"),
         };
+        let is_fuzzy = read.boolean("fuzzy");
         if !errors.is_empty() {
             return Err(ApiError::validation(errors));
         }
@@ -59,17 +68,31 @@ impl ListRequest {
             None => None,
             Some(wire) => Some(read_cursor(&wire, &products, seal).ok_or_else(respond::invalid_cursor)?),
         };
-        Ok(Self { query: products, page: PageRequest { after, size }, seal: seal.clone() })
+        Ok(Self { query: products, is_fuzzy, page: PageRequest { after, size }, seal: seal.clone() })
     }
 
-    /// The cursor to the next page, for the wire.
-    pub(super) fn show_cursor(&self, cursor: &ProductCursor) -> WireCursor {
+    /// Whether another list may be given instead: a page behind a cursor is of the list that was given.
+    pub(super) fn may_correct(&self) -> bool {
+        self.is_fuzzy && self.page.after.is_none() && !self.query.terms.is_empty()
+    }
+
+    /// The parameters that ask for what was found in the end; `query` are those of this request.
+    pub(super) fn query_for(&self, query: Query, found: &ProductQuery) -> Query {
+        if found.terms == self.query.terms {
+            query
+        } else {
+            query.with("search", search::quoted(&found.terms))
+        }
+    }
+
+    /// The cursor to the next page of what was found, for the wire.
+    pub(super) fn show_cursor(&self, found: &ProductQuery, cursor: &ProductCursor) -> WireCursor {
         let keys = cursor.keys.iter().map(|key| match key {
             CursorKey::Number(number) => number.to_string(),
             CursorKey::Text(text) => text.clone(),
             CursorKey::Time(time) => (time.0.unix_timestamp_nanos() / 1000).to_string(),
         });
-        let seal = self.seal.seal(&self.query, cursor);
+        let seal = self.seal.seal(found, cursor);
         WireCursor { keys: keys.collect(), is_before: cursor.is_before, seal }
     }
 }
@@ -85,6 +108,21 @@ impl Reader<'_> {
     fn parameter<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Refusal>) -> Option<T> {
         let text = self.query.get(name).map(str::trim).filter(|text| !text.is_empty())?;
         parse(text).map_err(|refusal| self.note(name, refusal)).ok()
+    }
+
+    fn boolean(&mut self, name: &str) -> bool {
+        self.parameter(name, |text| Boolean.read(&text.into())).unwrap_or(false)
+    }
+
+    /// Whether the best are to be first, which leaves nothing to other columns.
+    fn by_relevance(&mut self, ordering: &str, terms: &[String]) -> bool {
+        let by_relevance = ordering.split(',').any(|member| member.trim() == RELEVANCE);
+        if by_relevance && !parse_ordering(ordering).is_empty() {
+            self.errors.add("ordering", "Relevance cannot be combined with other columns.");
+        } else if by_relevance && terms.is_empty() {
+            self.errors.add("ordering", "Relevance needs a search.");
+        }
+        by_relevance
     }
 
     fn terms(&mut self) -> Vec<String> {
@@ -147,7 +185,12 @@ fn parse_ordering(text: &str) -> Vec<(Column, Direction)> {
 
 /// The position that a cursor stands for in this list, if it was given out for it.
 fn read_cursor(wire: &WireCursor, query: &ProductQuery, seal: &CursorSeal) -> Option<ProductCursor> {
-    let columns = query.ordering.iter().map(|(column, _)| *column).chain([Column::Id]);
+    let columns: Vec<Column> = match query.by_relevance {
+        // A form of a name and an id, or ids and a rank.
+        true if wire.keys.len() == 2 => vec![Column::Name, Column::Id],
+        true => vec![Column::Id; wire.keys.len().min(4)],
+        false => query.ordering.iter().map(|(column, _)| *column).chain([Column::Id]).collect(),
+    };
     let keys = wire.keys.iter().zip(columns).map(|(text, column)| match column {
         Column::Id | Column::Price | Column::Stock => text.parse().ok().map(CursorKey::Number),
         Column::Name => Some(CursorKey::Text(text.clone())),
@@ -227,7 +270,7 @@ mod tests {
         let request = parse(list).ok().unwrap();
         for (len, is_before) in [(5, false), (1, true), (2, false)] {
             let cursor = ProductCursor { keys: keys[..len].to_vec(), is_before };
-            let wire = request.show_cursor(&cursor);
+            let wire = request.show_cursor(&request.query, &cursor);
             assert_eq!(read_cursor(&wire, &request.query, &seal()), Some(cursor));
             for other in [
                 "",

@@ -2,7 +2,9 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
-use emporium_actors::catalog::{CatalogError, NewProduct, ProductChanges, ProductCursor, ProductQuery, STOCK_MAX};
+use emporium_actors::catalog::{
+    CatalogError, NewProduct, ProductChanges, ProductCursor, ProductQuery, STOCK_MAX,
+};
 use emporium_actors::inventory::{CorrectStock, CreateProduct, EditProduct, RemoveProduct};
 use emporium_actors::types::{CategoryId, Money, ProductId};
 

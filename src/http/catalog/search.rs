@@ -14,6 +14,12 @@ pub(super) fn terms(text: &str) -> Vec<String> {
     terms
 }
 
+/// The search that is split into these terms.
+pub(super) fn quoted(terms: &[String]) -> String {
+    let quote = |term: &String| format!("\"{}\"", term.replace('\\', "\\\\").replace('"', "\\\""));
+    terms.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
 fn skip_blanks(text: &str) -> &str {
     text.trim_start_matches(is_blank)
 }
@@ -79,7 +85,7 @@ fn add_part(part: &str, terms: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::terms;
+    use super::{quoted, terms};
 
     #[test]
     fn blanks_and_commas_separate() {
@@ -112,6 +118,14 @@ mod tests {
         assert_eq!(terms(r#"""#), Vec::<String>::new());
         assert_eq!(terms(r#""""#), Vec::<String>::new());
         assert_eq!(terms("' pen"), ["pen"]);
+    }
+
+    #[test]
+    fn terms_are_put_together_so_that_they_come_apart_again() {
+        for expected in [vec!["pen"], vec!["red pen", "it's", r#"15""#, r"a\b", r#"\""#, ",", "'"], vec![]] {
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(terms(&quoted(&expected)), expected);
+        }
     }
 
     #[test]
