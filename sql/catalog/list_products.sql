@@ -36,10 +36,21 @@ ORDER BY {order}
 SELECT p.id, p.sku, p.name, p.description, p.price_cents, p.category_id, s.quantity,
        p.created_at, p.updated_at, p.version, s.version AS stock_version, {fits} AS fits, is_end
 FROM {source}
-CROSS JOIN LATERAL {rest}
+{within}CROSS JOIN LATERAL {rest}
 WHERE {wanted}
 ORDER BY {order}
 LIMIT {limit}
+
+-- Whether a stock is of a product of these categories, before the product itself is looked up. Served
+-- by products_category_idx alone.
+
+-- fragment: within_categories
+LEFT JOIN LATERAL (
+    SELECT true AS is_within
+    FROM products c
+    WHERE c.category_id = ANY ({categories}::bigint[]) AND c.id = s.product_id AND c.deleted_at IS NULL
+    LIMIT 1
+) c ON true
 
 -- fragment: rest_of_products
 (SELECT s.quantity, s.version FROM stock s WHERE s.product_id = p.id LIMIT 1) s
@@ -104,13 +115,16 @@ search_symbols(p.search_text) @> (SELECT search_symbols(search_form({symbols}::t
 p.category_id = {category}
 
 -- fragment: search_categories
-p.category_id = ANY ((SELECT {categories}::bigint[])::bigint[])
+ARRAY[p.category_id] && (SELECT {categories}::bigint[])
 
 -- fragment: this_category
 p.category_id = c.id
 
 -- fragment: categories
 p.category_id = ANY ({categories}::bigint[])
+
+-- fragment: is_within
+c.is_within IS TRUE
 
 -- fragment: min_price
 p.price_cents >= {price}
@@ -124,10 +138,10 @@ s.quantity > 0
 -- The stretch of ids, or of price levels, that a search is narrowed to.
 
 -- fragment: id_stretch
-(p.id >> 12) = ANY (ARRAY(SELECT generate_series({low} >> 12, {high} >> 12)))
+ARRAY[p.id >> 13] && ARRAY(SELECT generate_series({low}::bigint >> 13, {high}::bigint >> 13))
 
 -- fragment: price_stretch
-price_level(p.price_cents) = ANY (ARRAY(SELECT generate_series(price_level({low}), price_level({high}))))
+ARRAY[price_level(p.price_cents)] && ARRAY(SELECT generate_series(price_level({low}), price_level({high})))
 
 -- fragment: lowest
 (SELECT {column} FROM products p WHERE p.deleted_at IS NULL ORDER BY {column} LIMIT 1)

@@ -1,9 +1,8 @@
 -- Reading the catalogue at any size. Every page of products is served by one of these indexes (how,
 -- is told in catalog/list_products.sql), and a sale touches none of them but the stock's own.
 
--- Both are trusted: whoever may create objects in the database may install them.
+-- It is trusted: whoever may create objects in the database may install it.
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
-CREATE EXTENSION IF NOT EXISTS btree_gin;
 
 -- What a search looks at: name, description and sku in capitals, U+001F between them. A search term
 -- is put into the same form, so that it never holds that character and cannot reach across two
@@ -30,9 +29,11 @@ CREATE FUNCTION price_level(price_cents bigint) RETURNS bigint
     RETURN floor(8 * ln(price_cents::float8 + 1))::bigint;
 
 -- The words of a search, wherever they stand. A search within a category, or for those who come next
--- by id or by price, narrows the same index by that, instead of fetching all that have the words.
+-- by id or by price, narrows the same index by that, instead of fetching all that have the words. They
+-- are arrays of one, since that of which one may be any of many is looked up at once as an overlap.
 CREATE INDEX products_search_idx ON products
-    USING gin (search_text gin_trgm_ops, category_id, (id >> 12), price_level(price_cents))
+    USING gin (search_text gin_trgm_ops, (ARRAY[category_id]), (ARRAY[id >> 13]),
+               (ARRAY[price_level(price_cents)]))
     WHERE deleted_at IS NULL;
 CREATE INDEX products_symbols_idx ON products USING gin (search_symbols(search_text)) WHERE deleted_at IS NULL;
 

@@ -18,7 +18,9 @@
 
 mod guess;
 mod plan;
+mod relevance;
 mod sample;
+mod spelling;
 mod statement;
 
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use crate::db::Db;
 use crate::types::{CategoryId, Money, Page, PageRequest};
 pub use plan::ROWS_MAX as LIST_ROWS_MAX;
 use plan::{Plan, Wanted};
+pub use relevance::BLOCK as RANKED_TOGETHER;
+pub(super) use relevance::{fold, has_word_beginning, is_position};
 pub(super) use sample::SampleRow;
 use sample::Sampler;
 pub use statement::list_products_samples;
@@ -120,6 +124,8 @@ pub struct ProductQuery {
     pub terms: Vec<String>,
     /// No column twice.
     pub ordering: Vec<(Column, Direction)>,
+    /// Whether those are first that fit the terms best; there are terms then, and no other ordering.
+    pub by_relevance: bool,
     /// One of these; all when empty.
     pub categories: Vec<CategoryId>,
     /// At this price or above.
@@ -204,6 +210,18 @@ impl ProductLister {
         query: &ProductQuery,
         page: &PageRequest<ProductCursor>,
     ) -> Result<Page<Product, ProductCursor>, CatalogError> {
+        match query.by_relevance {
+            true => self.page_by_relevance(query, page).await,
+            false => self.page_in_order(query, page).await,
+        }
+    }
+
+    /// A page of a list that is ordered by columns.
+    async fn page_in_order(
+        &self,
+        query: &ProductQuery,
+        page: &PageRequest<ProductCursor>,
+    ) -> Result<Page<Product, ProductCursor>, CatalogError> {
         let order = Order::of(query);
         if page.after.as_ref().is_some_and(|cursor| !cursor.fits(&order)) {
             return Err(CatalogError::InvalidCursor);
@@ -216,7 +234,11 @@ impl ProductLister {
                     items.extend(found);
                     return Ok(Page { items, next });
                 }
-                Found::Part(found, at) => (found, at, false),
+                Found::Part(found, at) => {
+                    // Where a stretch had too few, so may the next one.
+                    wanted.may_narrow = false;
+                    (found, at, false)
+                }
                 Found::Beginning { items, at, is_surprise } => {
                     // Perhaps the catalogue is not any more as it was thought to be.
                     let may_go_on = is_surprise && self.sampler.renew().await?;

@@ -20,49 +20,60 @@ use super::{Column, Direction, TERMS_MAX};
 /// The most that a source may be expected to have that is read whole.
 const GATHERED_MAX: u64 = 8_000;
 /// The most entries of the search index that one search may be expected to read.
-const ENTRIES_MAX: u64 = 300_000;
+const ENTRIES_MAX: u64 = 400_000;
 /// The most words of one search that are looked up; what is left is compared.
 const LOOKED_UP_MAX: usize = 3;
-/// The most categories to which a search is narrowed.
+/// The most categories that are looked up in an index at once.
 const SEARCHED_MAX: usize = 8;
 /// The most stretches, of ids or prices, that a search is narrowed to.
 const STRETCHES_MAX: u64 = 64;
 /// Ids to a stretch, as the index has them.
-const STRETCH_IDS: i64 = 4096;
-/// A trigram that no more products of the sample have needs no other one beside it.
-const RARE_MAX: usize = 2;
-/// Fewer products of the sample tell nothing about where the others are.
+const STRETCH_IDS: i64 = 8192;
+/// The most letters of a word that are looked up: what has four trigrams in common with a word mostly
+/// has the word, and each of them costs.
+const WINDOW_CHARS: usize = 6;
+/// Fewer products of the sample tell less than how frequent their like is all over.
 const KNOWN_MIN: usize = 4;
 
-/// What things cost, in tenths of a microsecond, as measured with a million products in memory.
+/// What things cost, in tenths of a microsecond, as measured with a million products, more than
+/// the database keeps in its own memory.
 mod cost {
     /// A product in the order in which they were made, which is nearly that of the table.
-    pub(super) const WALKED_NEAR: u64 = 6;
+    pub(super) const WALKED_NEAR: u64 = 10;
     /// A product in any other order.
-    pub(super) const WALKED: u64 = 18;
+    pub(super) const WALKED: u64 = 25;
     /// Looking up the stock of a product, or the product of a stock; after the one before it.
-    pub(super) const LOOKED_UP_NEAR: u64 = 7;
+    pub(super) const LOOKED_UP_NEAR: u64 = 15;
     /// The same, anywhere in the table.
     pub(super) const LOOKED_UP: u64 = 30;
-    /// A product that is sorted.
-    pub(super) const GATHERED: u64 = 10;
+    /// A product that is fetched from anywhere in the table, compared and sorted.
+    pub(super) const GATHERED: u64 = 40;
     /// An entry of the search index.
     pub(super) const ENTRY: u64 = 1;
     /// A search, besides.
     pub(super) const SEARCH: u64 = 500;
     /// A stretch that a search is narrowed to, besides.
-    pub(super) const STRETCH: u64 = 200;
+    pub(super) const STRETCH: u64 = 100;
 }
 
 /// A word of a search, as the sample is compared with it.
 struct Word {
     /// In the form of the searched texts, as nearly as can be told here.
     form: Finder<'static>,
-    /// The trigrams by which it is looked up: the rarest one, and another one where that is not rare
-    /// enough. None where the search index has nothing of it.
-    pieces: Vec<Finder<'static>>,
-    /// The same, for the statement.
+    /// What of it is looked up; none where the search index has nothing of it.
+    window: Option<Window>,
+}
+
+/// Letters in a row.
+struct Window {
+    /// In the form of the searched texts.
+    form: Finder<'static>,
+    /// As they were written: the database has its own idea of capitals.
     pattern: String,
+    /// How many trigrams it has.
+    trigrams: u64,
+    /// How many products of the sample have the rarest of them.
+    having_rarest: usize,
 }
 
 impl Word {
@@ -70,37 +81,43 @@ impl Word {
         let letters: Vec<char> = term.chars().collect();
         let capitals: Vec<char> = letters.iter().copied().map(capital).collect();
         let form: String = capitals.iter().collect();
-        let rarest = rarest_trigrams(&capitals, sample);
-        // As it was written: the database has its own idea of capitals.
-        let written = |at: &usize| letters[*at..*at + 3].iter().collect::<String>();
-        let pattern = rarest.iter().map(written).collect::<Vec<_>>().join("%");
-        let finder = |text: String| Finder::new(&text).into_owned();
-        let pieces = rarest.iter().map(|at| finder(capitals[*at..*at + 3].iter().collect())).collect();
-        Self { form: finder(form), pieces, pattern }
+        Self { form: Finder::new(&form).into_owned(), window: Window::of(&letters, &capitals, sample) }
     }
 }
 
-/// Where the rarest trigram of a word begins, and the rarest one beside it, in their order.
-fn rarest_trigrams(capitals: &[char], sample: &Sample) -> Vec<usize> {
-    let is_known = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
-    let mut trigrams: Vec<(usize, usize)> = capitals
-        .windows(3)
-        .enumerate()
-        .filter(|(_, trigram)| trigram.iter().all(is_known))
-        .map(|(at, trigram)| (sample.having_trigram(trigram), at))
-        .collect();
-    trigrams.sort_unstable();
-    let Some((fewest, first)) = trigrams.first().copied() else { return Vec::new() };
-    let mut places = vec![first];
-    if fewest > RARE_MAX {
-        places.extend(trigrams.iter().map(|(_, at)| *at).find(|at| at.abs_diff(first) >= 3));
+impl Window {
+    /// The window of a word that the fewest products are expected to have.
+    fn of(letters: &[char], capitals: &[char], sample: &Sample) -> Option<Self> {
+        let is_known = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
+        let having = |window: &[char]| -> (usize, usize) {
+            let having = || window.windows(3).map(|trigram| sample.having_trigram(trigram));
+            (having().min().unwrap_or_default(), having().sum())
+        };
+        let ends = |start: usize| {
+            let known = capitals.iter().skip(start).take(WINDOW_CHARS).take_while(|c| is_known(c));
+            start + known.count()
+        };
+        // One that goes on to the left says more.
+        let windows = (0..capitals.len()).map(|start| start..ends(start)).filter(|window| {
+            let goes_on = window.len() < WINDOW_CHARS
+                && window.start.checked_sub(1).is_some_and(|before| is_known(&capitals[before]));
+            window.len() >= 3 && !goes_on
+        });
+        let ((having_rarest, _), window) = windows
+            .map(|window| (having(&capitals[window.clone()]), window))
+            .min_by_key(|(having, _)| *having)?;
+        let form: String = capitals[window.clone()].iter().collect();
+        Some(Self {
+            form: Finder::new(&form).into_owned(),
+            trigrams: u64::try_from(window.len() - 2).unwrap_or(u64::MAX),
+            pattern: letters[window].iter().collect(),
+            having_rarest,
+        })
     }
-    places.sort_unstable();
-    places
 }
 
 /// As `search_form` of the database has it, but for letters whose capitals are several letters.
-fn capital(c: char) -> char {
+pub(super) fn capital(c: char) -> char {
     if c == '\u{1f}' {
         return '\u{1e}';
     }
@@ -202,7 +219,15 @@ impl<'a> Guess<'a> {
 
     /// What a row costs that is read in order of this column.
     fn per_walked(&self, column: Column, source: &Source) -> u64 {
-        let is_near = matches!(column, Column::Id | Column::CreatedAt) && *source == Source::Products(None);
+        let is_near = match source {
+            // Whether a stock is of a category is told by an index.
+            Source::Stock => (1..=SEARCHED_MAX).contains(&self.wanted.query.categories.len()),
+            Source::Products(None) => match column {
+                Column::Id => self.wanted.one_price().is_none(),
+                column => column == Column::CreatedAt,
+            },
+            _ => false,
+        };
         let (walked, looked_up) = match is_near {
             true => (cost::WALKED_NEAR, cost::LOOKED_UP_NEAR),
             false => (cost::WALKED, cost::LOOKED_UP),
@@ -231,7 +256,7 @@ impl<'a> Guess<'a> {
         let from = self.wanted.start_keys().get(level);
         let is_read = |row: &SampleRow, facts: &Facts| {
             (!matches!(source, Source::Products(Some(_))) || facts.category)
-                && (walked.0 != Column::Price || facts.price)
+                && (!self.wanted.is_of_price(walked.0) || facts.price)
                 && (walked.0 != Column::Stock || facts.stock)
                 && from.is_none_or(|from| walked.1.apply(row.compare(walked.0, from)).is_ge())
         };
@@ -306,54 +331,42 @@ impl<'a> Guess<'a> {
         cost::GATHERED + if self.wanted.sees_stock() { cost::LOOKED_UP } else { 0 }
     }
 
-    /// Searches for the rarest word, whole and narrowed, for the two rarest, and so on. Only one word
-    /// goes with a category or a stretch: with more of them, the database expects so few products that
-    /// it does not care to narrow them down.
+    /// Searches for the rarest word, for the two rarest, and so on, whole and narrowed.
     fn by_words(&self) -> Vec<(u64, Plan)> {
-        let having = |place: usize| self.count(|_, facts| facts.looked_up & (1 << place) != 0);
-        let known = self.words.iter().enumerate().filter(|(_, word)| !word.pieces.is_empty());
-        let mut rarest: Vec<(usize, usize)> = known.map(|(place, _)| (having(place), place)).collect();
-        rarest.sort_unstable();
+        let known = self.words.iter().enumerate();
+        let mut rarest: Vec<(usize, &Window)> =
+            known.filter_map(|(place, word)| Some((place, word.window.as_ref()?))).collect();
+        rarest.sort_unstable_by_key(|(place, window)| (window.having_rarest, *place));
         rarest.truncate(LOOKED_UP_MAX);
-        let categories = self.wanted.query.categories.len();
+        let is_within = (1..=SEARCHED_MAX).contains(&self.wanted.query.categories.len());
         let mut plans = Vec::new();
-        let fewest = rarest.first().map_or(0, |(count, _)| self.sample.products(*count));
+        let fewest = rarest.first().map_or(0, |(_, window)| self.sample.products(window.having_rarest));
         let (mut looked_up, mut patterns, mut entries) = (0, Vec::new(), 0_u64);
-        for (count, place) in rarest {
-            let word = &self.words[place];
+        for (place, window) in rarest {
             looked_up |= 1 << place;
-            patterns.push(word.pattern.clone());
-            let pieces = u64::try_from(word.pieces.len()).unwrap_or(u64::MAX);
-            // The index passes over most of what is far more frequent than the rarest.
-            let passed = self.sample.products(count).min(fewest.saturating_mul(4));
-            entries = entries.saturating_add(passed.saturating_mul(pieces));
-            if entries > ENTRIES_MAX {
-                break;
-            }
-            let is_within = patterns.len() == 1 && (1..=SEARCHED_MAX).contains(&categories);
+            patterns.push(window.pattern.clone());
+            // The index looks for each of the others only beside one of the rarest.
+            entries = entries.saturating_add(fewest.saturating_mul(window.trigrams));
             let found =
                 |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
             let source = Source::Words(patterns.clone(), is_within);
-            let products = self.count(|_, facts| found(facts));
-            plans.extend(self.whole(source.clone(), products, cost::SEARCH + entries * cost::ENTRY));
-            if patterns.len() == 1 && (categories <= 1 || !is_within) {
-                plans.extend(self.narrowed(source, pieces, found));
+            if entries <= ENTRIES_MAX {
+                let products = self.count(|_, facts| found(facts));
+                plans.extend(self.whole(source.clone(), products, cost::SEARCH + entries * cost::ENTRY));
             }
+            plans.extend(self.narrowed(source, entries, found));
         }
         plans
     }
 
     /// The same search, among those alone who come next in the order, as long as enough of them fit.
-    fn narrowed(&self, source: Source, pieces: u64, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
+    fn narrowed(&self, source: Source, entries: u64, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
         let first @ (column, direction) = *self.wanted.order.keys().first()?;
         let ahead: Vec<_> = self.in_order_of(first)?.filter(|(_, facts)| facts.is_ahead).collect();
         let mut fitting =
             ahead.iter().enumerate().filter(|(_, (_, facts))| facts.is_wanted).map(|(at, _)| at);
         let nearest = fitting.next()?;
         let known = 1 + fitting.count();
-        if known < KNOWN_MIN {
-            return None;
-        }
         let per_hit = ahead.len() / known;
         let gap = if nearest > 4 * per_hit { nearest } else { 0 };
         // Three times as many as are needed: chance leaves few pages short.
@@ -370,11 +383,26 @@ impl<'a> Guess<'a> {
         let (stretches, low, high) = stretches(column, &begin, &end)?;
         // The index knows whole stretches alone.
         let is_inside = |row: &SampleRow| (low..=high).contains(&row.number(column));
-        let products = self.sample.products(self.count(|row, facts| is_inside(row) && found(facts)));
-        let per_row = cost::ENTRY.saturating_mul(pieces) + self.per_gathered();
-        let cost = cost::SEARCH + stretches * cost::STRETCH + products.saturating_mul(per_row);
+        let inside = self.count(|row, _| is_inside(row));
+        let products = match self.count(|row, facts| is_inside(row) && found(facts)) {
+            // Too few to tell how many there are in just this stretch.
+            0..KNOWN_MIN => {
+                self.sample.share(self.sample.products(self.count(|_, facts| found(facts))), inside)
+            }
+            known => self.sample.products(known),
+        };
+        let entries = match column {
+            // They are where the products are, and nothing else of the search is read.
+            Column::Id => self.sample.share(entries, inside),
+            _ => entries,
+        };
+        let cost = cost::SEARCH
+            + stretches * cost::STRETCH
+            + entries.saturating_mul(cost::ENTRY)
+            + products.saturating_mul(self.per_gathered());
         let plan = Plan { until: Some(end), ..Plan::whole(source) };
-        (stretches <= STRETCHES_MAX && products <= GATHERED_MAX).then_some((cost, plan))
+        let is_bounded = stretches <= STRETCHES_MAX && products <= GATHERED_MAX && entries <= ENTRIES_MAX;
+        (is_bounded && self.wanted.may_narrow).then_some((cost, plan))
     }
 
     /// The sample in the order of a column, where that is known.
@@ -405,7 +433,7 @@ impl Facts {
         let text = row.text.as_bytes();
         let (mut has_all, mut looked_up) = (true, 0);
         for (place, word) in words.iter().enumerate() {
-            let may_have = word.pieces.iter().all(|piece| piece.find(text).is_some());
+            let may_have = word.window.as_ref().is_none_or(|window| window.form.find(text).is_some());
             looked_up |= u32::from(may_have) << place;
             has_all = has_all && may_have && word.form.find(text).is_some();
         }
@@ -501,7 +529,7 @@ mod tests {
             assert_eq!(plan.until, None);
         }
         let nobody = best(&spread("LAMP", 2), &search(&["lamb"], &BY_NAME), None);
-        assert_eq!(nobody.source, looked_up(&["amb"]));
+        assert_eq!(nobody.source, looked_up(&["lamb"]));
     }
 
     #[test]
@@ -522,7 +550,7 @@ mod tests {
         let late =
             sample(|n| SampleRow { name: format!("{n:05}"), ..row(if n > 1_990 { "LAMP" } else { "" }) });
         let plan = best(&late, &search(&["lamp"], &BY_NAME), None);
-        assert_eq!(plan.source, looked_up(&["lam"]));
+        assert_eq!(plan.source, looked_up(&["lamp"]));
     }
 
     #[test]
@@ -535,7 +563,7 @@ mod tests {
         assert!(matches!(&plan.source, Source::Words(words, _) if words.len() == 2), "{plan:?}");
         // The rare one alone is enough where few have it.
         let plan = best(&spread("ALPHA ZYXWV", 1_000), &search(&["a", "zyxwv"], &BY_NAME), None);
-        assert_eq!(plan.source, looked_up(&["zyx"]));
+        assert_eq!(plan.source, looked_up(&["zyxwv"]));
     }
 
     #[test]

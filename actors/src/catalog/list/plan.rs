@@ -7,7 +7,7 @@ use super::super::{Product, ProductQuery};
 use super::guess::Guess;
 use super::sample::{Sample, SampleRow};
 use super::{Column, Found, ListedRow, Order};
-use crate::types::CategoryId;
+use crate::types::{CategoryId, Money};
 
 /// The most products that a statement reads from its source, and so the most that it sorts.
 pub const ROWS_MAX: usize = 10_000;
@@ -24,6 +24,8 @@ pub(super) struct Wanted<'a> {
     pub size: usize,
     /// Whether sources that are read whole are to be thought of.
     pub may_gather: bool,
+    /// Whether a search may be narrowed to those who come next.
+    pub may_narrow: bool,
     /// How many of the first columns are equal in more products than can be sorted.
     pub level_min: usize,
 }
@@ -36,7 +38,7 @@ impl<'a> Wanted<'a> {
         start: Option<ProductCursor>,
         size: usize,
     ) -> Self {
-        Self { query, order, start, size, may_gather: true, level_min: 0 }
+        Self { query, order, start, size, may_gather: true, may_narrow: true, level_min: 0 }
     }
 
     /// Goes on from there.
@@ -62,6 +64,17 @@ impl<'a> Wanted<'a> {
 
     fn has_conditions(&self) -> bool {
         *self.query != ProductQuery { ordering: self.query.ordering.clone(), ..ProductQuery::default() }
+    }
+
+    /// The price, if only one is asked for.
+    pub(super) fn one_price(&self) -> Option<Money> {
+        self.query.min_price.filter(|price| self.query.max_price == Some(*price))
+    }
+
+    /// Whether an index that is read by this column gives only those whose price is asked for. That of
+    /// the prices has all of one price by id.
+    pub(super) fn is_of_price(&self, column: Column) -> bool {
+        column == Column::Price || (column == Column::Id && self.one_price().is_some())
     }
 
     /// Whether order or conditions look at the stock.
@@ -139,7 +152,7 @@ impl Plan {
         let has_prices = query.min_price.is_some() || query.max_price.is_some();
         let is_easy = wanted.order.is_exact(0)
             && query.terms.is_empty()
-            && (!has_prices || column == Column::Price)
+            && (!has_prices || wanted.is_of_price(column))
             && (!query.in_stock || column == Column::Stock);
         if !is_easy {
             return None;

@@ -164,6 +164,12 @@ impl Sample {
         (2 * sampled + 1).saturating_mul(self.total) / (2 * len)
     }
 
+    /// The part of a quantity that goes with so many of the sample, rounded up.
+    pub(super) fn share(&self, whole: u64, sampled: usize) -> u64 {
+        let len = u64::try_from(self.rows.len()).unwrap_or(u64::MAX).max(1);
+        whole.saturating_mul(u64::try_from(sampled).unwrap_or(u64::MAX)).div_ceil(len)
+    }
+
     /// How many products of the sample there are where the catalogue has so many.
     pub(super) fn sampled(&self, products: u64) -> usize {
         let len = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);

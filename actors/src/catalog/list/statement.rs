@@ -87,6 +87,7 @@ struct Composer<'a> {
 impl Composer<'_> {
     fn page(&mut self) -> String {
         let source = self.source();
+        let within = self.within_categories();
         let conditions = self.conditions();
         let fits = all(&conditions);
         let wanted: Vec<String> =
@@ -103,6 +104,7 @@ impl Composer<'_> {
         };
         let words = [
             ("source", source.as_str()),
+            ("within", &within),
             ("fits", &fits),
             ("wanted", &wanted),
             ("order", &order),
@@ -110,6 +112,15 @@ impl Composer<'_> {
             ("rest", rest),
         ];
         fill(page, &words)
+    }
+
+    /// What tells the category of a stock.
+    fn within_categories(&mut self) -> String {
+        if !self.is_of_stock() || self.wanted.query.categories.is_empty() {
+            return String::new();
+        }
+        let categories = self.category_ids();
+        format!("{}\n", fill("within_categories", &[("categories", &categories)]))
     }
 
     /// Whether rows come from the stock, and what else is known of a product is looked up.
@@ -215,6 +226,7 @@ impl Composer<'_> {
         }
         match column {
             Column::Price => conditions.extend(self.prices()),
+            Column::Id => conditions.extend(self.one_price()),
             Column::Stock if self.wanted.query.in_stock => conditions.push(fragment("in_stock").to_owned()),
             _ => {}
         }
@@ -305,10 +317,13 @@ impl Composer<'_> {
             Source::EachCategory | Source::Categories => true,
             _ => false,
         };
-        if !knows_category {
+        if self.is_of_stock() && !query.categories.is_empty() {
+            conditions.push(fragment("is_within").to_owned());
+        } else if !knows_category {
             conditions.extend(self.categories());
         }
-        if !self.walks(Column::Price) && self.plan.source != Source::Prices {
+        let is_of_price = self.walked().is_some_and(|column| self.wanted.is_of_price(column));
+        if !is_of_price && self.plan.source != Source::Prices {
             conditions.extend(self.prices());
         }
         if query.in_stock && !self.is_of_stock() {
@@ -320,9 +335,10 @@ impl Composer<'_> {
         conditions
     }
 
-    fn walks(&self, column: Column) -> bool {
-        self.plan.is_in_order()
-            && self.wanted.order.keys().get(self.plan.level).is_some_and(|walked| walked.0 == column)
+    /// The column by which the source is read, if it is in order.
+    fn walked(&self) -> Option<Column> {
+        let walked = self.wanted.order.keys().get(self.plan.level)?;
+        self.plan.is_in_order().then_some(walked.0)
     }
 
     /// Every word, as a whole.
@@ -350,6 +366,12 @@ impl Composer<'_> {
         }
         let categories = self.category_ids();
         Some(fill("categories", &[("categories", &categories)]))
+    }
+
+    fn one_price(&mut self) -> Option<String> {
+        let price = self.wanted.one_price()?;
+        let price = self.param(Param::Number(price.cents()));
+        Some(fill("equal", &[("column", named(Column::Price)), ("value", &price)]))
     }
 
     fn prices(&mut self) -> Vec<String> {
@@ -521,6 +543,7 @@ pub fn list_products_samples() -> Vec<String> {
     let full = ProductQuery {
         terms: vec!["one".to_owned(), "two".to_owned()],
         ordering: Vec::new(),
+        by_relevance: false,
         categories: vec![CategoryId(1)],
         min_price: Some(Money::ZERO),
         max_price: Some(Money::PRICE_MAX),
