@@ -1,7 +1,8 @@
 //! The scenario `catalog`: every way to read the catalogue, each measured for itself.
 //!
 //! A single client asks for one thing after the other, so that a figure tells what its own kind of
-//! request takes and not what it waited for. The words of searches are chosen by how many names have
+//! request takes and not what it waited for. A second shop can be asked in turns with the first one, so
+//! that what disturbs the machine disturbs both alike. The words of searches are chosen by how many names have
 //! them, in shares of the catalogue, so that catalogues of different sizes are asked alike.
 
 use std::collections::{HashMap, HashSet};
@@ -40,7 +41,7 @@ const KINDS: [&str; 30] = [
     "by price, name",
     "category",
     "several categories",
-    "price range",
+    "one price",
     "in stock",
     "category by price",
     "category in stock by -created_at",
@@ -71,6 +72,9 @@ pub struct CatalogArgs {
     /// The shop, as http://host:port; may be one node or a load balancer
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     url: Target,
+    /// Another shop, which is asked in turns with the first; its figures are those "beside"
+    #[arg(long, value_name = "URL")]
+    beside: Option<Target>,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -108,18 +112,26 @@ struct Paths(Vec<Vec<String>>);
 
 /// Plays the scenario.
 pub(crate) async fn catalog(args: &CatalogArgs) -> Result<Report, StageError> {
-    let survey = Survey::make(&args.url).await?;
-    let paths = Rc::new(survey.paths(&mut SmallRng::seed_from_u64(1)));
-    let settings = vec![("products", survey.products.to_string()), ("load", args.load.loop_in_words())];
-    let visitors = (0..args.load.clients).map(|client| Asker {
-        paths: paths.clone(),
-        session: Session::new(&args.url, args.load.timeout),
-        random: SmallRng::seed_from_u64(u64::from(client)),
-        next: 0,
+    let (mut kinds, mut products, mut shops) = (Vec::new(), Vec::new(), Vec::new());
+    for (target, suffix) in [(Some(&args.url), ""), (args.beside.as_ref(), ", beside")] {
+        let Some(target) = target else { continue };
+        let survey = Survey::make(target).await?;
+        kinds.extend(KINDS.map(|kind| format!("{kind}{suffix}")));
+        products.push(survey.products.to_string());
+        shops.push((target, Rc::new(survey.paths(&mut SmallRng::seed_from_u64(1)))));
+    }
+    let settings = vec![("products", products.join(", ")), ("load", args.load.loop_in_words())];
+    let visitors = (0..args.load.clients).map(|client| {
+        let ways = |(target, paths): &(&Target, Rc<Paths>)| Ways {
+            paths: paths.clone(),
+            session: Session::new(target, args.load.timeout),
+        };
+        let random = SmallRng::seed_from_u64(u64::from(client));
+        Asker { shops: shops.iter().map(ways).collect(), random, next: 0 }
     });
     let plan = Plan { pace: args.load.pace(None), in_rounds: false };
     let meter = Meter::begin(args.load.watch_pid);
-    let figures = drive(plan, &KINDS, visitors.collect()).await?;
+    let figures = drive(plan, &kinds, visitors.collect()).await?;
     let mut report = Report::new("catalog", settings, figures, meter.end());
     report.allow_failures = args.load.allow_failures;
     Ok(report)
@@ -227,7 +239,7 @@ impl Survey {
                 let some: Vec<String> = (0..4).filter_map(|_| self.category(random)).collect();
                 format!("&category={}", some.join(","))
             }
-            "price range" => {
+            "one price" => {
                 let price = self.prices.choose(random)?;
                 format!("&min_price={price}&max_price={price}")
             }
@@ -274,10 +286,15 @@ fn cursor_in(path: &str) -> Option<String> {
     path.split('&').find_map(|part| part.strip_prefix("cursor=")).map(str::to_owned)
 }
 
-/// A connection that asks for every kind in turn.
-struct Asker {
+/// A connection to a shop, and what to ask for there.
+struct Ways {
     paths: Rc<Paths>,
     session: Session,
+}
+
+/// A client that asks for every kind in turn, in one shop after the other.
+struct Asker {
+    shops: Vec<Ways>,
     random: SmallRng,
     next: usize,
 }
@@ -292,23 +309,31 @@ impl Visitor for Asker {
     }
 
     async fn act(&mut self) -> (usize, Outcome) {
-        let Paths(paths) = &*self.paths;
         // There is always a product, and so something to read.
-        let mut kind = self.next % KINDS.len();
-        while paths[kind].is_empty() {
-            kind = (kind + 1) % KINDS.len();
+        let (mut kind, mut shop) = self.advance();
+        while self.shops[shop].paths.0[kind].is_empty() {
+            (kind, shop) = self.advance();
         }
-        self.next = kind + 1;
-        let path = paths[kind].choose(&mut self.random).map_or("/", String::as_str);
+        let Ways { paths, session } = &mut self.shops[shop];
+        let path = paths.0[kind].choose(&mut self.random).map_or("/", String::as_str);
         let begins = if path.contains('?') { "[" } else { "{\"id\":" };
-        let reply = self.session.send_anonymously(Ask::get(path)).await;
+        let reply = session.send_anonymously(Ask::get(path)).await;
         let outcome = match (judge(&reply, 200), &reply) {
             (Outcome::Done, Ok(reply)) if !reply.body.starts_with(begins.as_bytes()) => {
                 Outcome::Failed(format!("another answer than asked for: {}", reply.excerpt()))
             }
             (outcome, _) => outcome,
         };
-        (kind, outcome)
+        (shop * KINDS.len() + kind, outcome)
+    }
+}
+
+impl Asker {
+    /// The kind and the shop that are next.
+    fn advance(&mut self) -> (usize, usize) {
+        let next = self.next;
+        self.next = (next + 1) % (KINDS.len() * self.shops.len());
+        (next / self.shops.len(), next % self.shops.len())
     }
 }
 

@@ -59,7 +59,7 @@ struct Run {
 /// Lets the visitors work until the run is over, and gives its figures. Needs a `LocalSet`.
 pub(crate) async fn drive<V: Visitor>(
     plan: Plan,
-    kinds: &[&'static str],
+    kinds: &[impl AsRef<str>],
     visitors: Vec<V>,
 ) -> Result<Figures, DriveError> {
     let recorder = Recorder::begin(kinds, plan.pace.warm_up, plan.pace.duration)?;

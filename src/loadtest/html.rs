@@ -116,7 +116,7 @@ fn kinds(figures: &Figures) -> String {
         let times =
             [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(|us| write_ms(us as f64));
         let cells: String = counts.iter().chain(&times).map(|cell| format!("<td>{cell}</td>")).collect();
-        format!("<tr><th>{}</th>{cells}</tr>\n", text(kind.name))
+        format!("<tr><th>{}</th>{cells}</tr>\n", text(&kind.name))
     };
     let rows: String = figures.kinds.iter().map(row).collect();
     format!(

@@ -112,7 +112,7 @@ pub(crate) struct Tick {
 /// One kind of operation.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Kind {
-    pub name: &'static str,
+    pub name: String,
     #[serde(flatten)]
     pub counts: Counts,
     pub latency_us: Latency,
@@ -164,7 +164,7 @@ pub(crate) struct Recorder {
     last: Duration,
     latency: Histogram<u64>,
     service: Histogram<u64>,
-    kinds: Vec<(&'static str, Counts, Histogram<u64>)>,
+    kinds: Vec<(String, Counts, Histogram<u64>)>,
     timeline: Vec<Tick>,
     current: (Counts, Histogram<u64>),
 }
@@ -172,11 +172,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Begins now.
     pub(crate) fn begin(
-        kinds: &[&'static str],
+        kinds: &[impl AsRef<str>],
         warm_up: Duration,
         duration: Option<Duration>,
     ) -> Result<Self, CreationError> {
-        let kind = |name: &&'static str| Ok((*name, Counts::default(), Latency::histogram()?));
+        let kind = |name: &str| Ok((name.to_owned(), Counts::default(), Latency::histogram()?));
         Ok(Self {
             began: Instant::now(),
             left_out: Duration::ZERO,
@@ -192,7 +192,7 @@ impl Recorder {
             last: Duration::ZERO,
             latency: Latency::histogram()?,
             service: Latency::histogram()?,
-            kinds: kinds.iter().map(kind).collect::<Result<_, _>>()?,
+            kinds: kinds.iter().map(|name| kind(name.as_ref())).collect::<Result<_, _>>()?,
             timeline: Vec::new(),
             current: (Counts::default(), Latency::histogram()?),
         })

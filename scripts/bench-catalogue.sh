@@ -1,0 +1,93 @@
+# shellcheck shell=bash disable=SC2154 # read by scripts/bench.sh, whose functions and variables these are
+# The catalogue's part of the benchmarks: how long each way to read it takes, with few products and with
+# many. One client, no cache, each figure from a thousand requests or so. Both shops are open at once
+# and asked in turns, so that what disturbs the machine disturbs both alike.
+#
+# BENCH_FEW_PRODUCTS        the small catalogue; 10000
+# BENCH_CATALOGUE_SECONDS   measured time; twelve times that of the other runs, after three times of it, in
+#                           which what is read most comes into memory
+
+few_products=${BENCH_FEW_PRODUCTS:-10000}
+catalogue_seconds=${BENCH_CATALOGUE_SECONDS:-$((12 * seconds))}
+beside_pid=
+beside_home=
+beside_data=
+
+close_beside() {
+    shut "$beside_pid" "$beside_home" "$beside_data"
+    beside_pid=
+    beside_home=
+    beside_data=
+}
+
+# open_catalogue SIZE : a shop without a cache, with so many products.
+open_catalogue() {
+    local size=$1
+    "$shop" demo --products "$size" --out "$folder/catalogue-$size.csv"
+    EMPORIUM_CATALOG__CACHE_BYTES=0 open_shop
+    import_file "catalogue-import-$size" "$folder/catalogue-$size.csv"
+    rm "$folder/catalogue-$size.csv"
+    # What the database does by itself, sooner or later.
+    sql -d emporium -c 'VACUUM (ANALYZE)' -c CHECKPOINT
+}
+
+catalogue_runs() {
+    local few_url=$url few_port=$port
+    trap 'close_beside; close_shop' EXIT
+    open_catalogue "$few_products"
+    # It stays open, beside the next one.
+    beside_pid=$shop_pid beside_home=$home beside_data=$data
+    shop_pid='' home='' data=''
+    port=$((few_port + 1))
+    url=http://127.0.0.1:$port
+    open_catalogue "$products"
+    load catalogue catalog --url "$few_url" --beside "$url" --clients 1 --warm-up "$((3 * seconds))s" \
+        --duration "${catalogue_seconds}s"
+    close_shop
+    close_beside
+    url=$few_url port=$few_port
+    local kinds=$folder/catalogue-kinds.tsv
+    kinds_of catalogue >"$kinds"
+    join -t $'\t' <(grep -v ', beside' "$kinds" | sort -t $'\t') \
+        <(sed -n 's/, beside//p' "$kinds" | sort -t $'\t') | sort -t $'\t' -n -k 4 | cut -f 1-3,5-6 >"$folder/kinds.tsv"
+}
+
+# kinds_of RUN: what was read, its p50 and its p99 in microseconds, and its place.
+kinds_of() {
+    awk -F'"' '
+        $2 == "name" { name = $4 }
+        $2 == "p50" { p50 = $3 }
+        $2 == "p99" && name != "" {
+            gsub(/[^0-9]/, "", p50); p99 = $3; gsub(/[^0-9]/, "", p99)
+            printf "%s\t%d\t%d\t%d\n", name, p50, p99, ++place; name = ""
+        }' "$folder/$1.json"
+}
+
+# What asks for several things at once.
+combined='category by|category in stock|, common and|, two common|word by price|word in a category'
+
+# worst_kind GREP_ARGUMENTS… : among the kinds that grep finds; its ratio and its name.
+worst_kind() {
+    grep -E "$@" "$folder/kinds.tsv" | awk -F '\t' '
+        $3 > 0 && $5 / $3 > worst { worst = $5 / $3; name = $1 }
+        END { printf "%.2f\t%s", worst, name }'
+}
+
+catalogue_goals() {
+    local single several
+    single=$(worst_kind -v "$combined")
+    several=$(worst_kind "$combined")
+    goal "p99 of reading $products products to $few_products: the worst single filter, ordering or search" \
+        "${single%%$'\t'*}" 'at most' 2 '×' "${single#*$'\t'}; each kind is below"
+    printf '| %s | %s× | told | | %s |\n' 'the same, the worst combination of two' "${several%%$'\t'*}" \
+        "${several#*$'\t'}" >>"$goals"
+}
+
+catalogue_table() {
+    echo "| read, uncached, one client | $few_products products: p50 | p99 | $products products: p50 | p99 | p99 to p99 |"
+    echo '| --- | ---: | ---: | ---: | ---: | ---: |'
+    awk -F '\t' 'function ms(us) { return sprintf("%.2f ms", us / 1000) }
+        { printf "| %s | %s | %s | %s | %s | %.2f× |\n", $1, ms($2), ms($3), ms($4), ms($5), ($3 > 0 ? $5 / $3 : 0) }' \
+        "$folder/kinds.tsv"
+    echo
+}
