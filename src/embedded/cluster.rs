@@ -15,6 +15,9 @@ use crate::settings::quoted;
 
 const SETTINGS: &str = include_str!("../../config/embedded-postgres.conf");
 const SETTINGS_FILE: &str = "emporium.conf";
+/// What the server keeps of its tables, in MiB, at least and at most; a large catalogue does not fit the
+/// former.
+const BUFFERS_MIB: (u64, u64) = (128, 512);
 /// Superuser and database; the socket's folder is the only key to them.
 const NAME: &str = "emporium";
 const PORT: &str = "5432";
@@ -194,8 +197,11 @@ impl Cluster {
         let folder = self.socket_folder.display().to_string();
         // A list of quoted names within a quoted string; either quote is doubled.
         let folder = folder.replace('"', "\"\"").replace('\\', "\\\\").replace('\'', "''");
-        let text =
-            format!("{SETTINGS}\nunix_socket_directories = '\"{folder}\"'\nunix_socket_permissions = 0700\n");
+        let text = format!(
+            "{SETTINGS}\nshared_buffers = {}MB\n\
+             unix_socket_directories = '\"{folder}\"'\nunix_socket_permissions = 0700\n",
+            buffers_mib(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+        );
         let write = || {
             let mut options = fs::OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
@@ -299,4 +305,22 @@ fn succeed(doing: &'static str, output: &Output) -> Result<(), EmbeddedError> {
         return Ok(());
     }
     Err(EmbeddedError::Failed { doing, output: said(output) })
+}
+/// An eighth of the machine's memory, within bounds; everything else is the page cache's.
+fn buffers_mib(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|text| text.trim().trim_end_matches("kB").trim_end().parse::<u64>().ok());
+    (kib.unwrap_or(0) / 1024 / 8).clamp(BUFFERS_MIB.0, BUFFERS_MIB.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_an_eighth_of_the_memory_within_bounds() {
+        assert_eq!(buffers_mib("MemTotal:        2097152 kB\nMemFree: 1 kB\n"), 256);
+        assert_eq!(buffers_mib("MemTotal:       24684084 kB\n"), 512);
+        assert_eq!(buffers_mib(""), 128);
+    }
 }

@@ -19,12 +19,12 @@ use crate::types::Timestamp;
 /// Rows of the first chunk.
 const CHUNK_FIRST: i64 = 500;
 /// The most rows of a chunk, and the fewest that it is cut down to.
-const CHUNK_MAX: i64 = 4000;
+const CHUNK_MAX: i64 = 8000;
 const CHUNK_MIN: i64 = 50;
 /// How long a chunk should take, since others may wait so long for a product that is in it: while the shop
 /// sells, and while it does not.
 const CHUNK_TIME: Duration = Duration::from_millis(40);
-const CHUNK_TIME_QUIET: Duration = Duration::from_millis(100);
+const CHUNK_TIME_QUIET: Duration = Duration::from_millis(250);
 /// How often a chunk is tried while the database is out of reach.
 const ATTEMPTS: u32 = 8;
 /// The wait before a second try; it doubles with each further one.
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(next(1000, 60), 666);
         assert_eq!(next(1000, 5000), 500, "at least half as many");
         assert_eq!(next(60, 5000), CHUNK_MIN);
-        assert_eq!((next(3000, 20), next(3000, 0)), (CHUNK_MAX, CHUNK_MAX));
-        assert_eq!(next_size(1000, Duration::from_millis(80), false), 1250, "larger while nobody waits");
+        assert_eq!((next(6000, 20), next(6000, 0)), (CHUNK_MAX, CHUNK_MAX));
+        assert_eq!(next_size(1000, Duration::from_millis(200), false), 1250, "larger while nobody waits");
     }
 }
