@@ -102,9 +102,8 @@ async fn put_in(
     user: UserId,
     add: &AddItem,
 ) -> Result<Result<CartItem, CartError>, StoreError> {
-    let row = ADD_ITEM
-        .opt(client, &[&user.0, &add.product.0, &add.quantity, &QUANTITY_MAX, &LINES_MAX])
-        .await?;
+    let row =
+        ADD_ITEM.opt(client, &[&user.0, &add.product.0, &add.quantity, &QUANTITY_MAX, &LINES_MAX]).await?;
     let Some(row) = row else { return Ok(Err(CartError::NotFound)) };
     let (known, there): (bool, Option<i64>) = (row.get(0), row.get(1));
     Ok(item_from(&row, 3).ok_or(match there.unwrap_or(0) + add.quantity {

@@ -32,8 +32,8 @@ const LONG: usize = 6;
 /// How many slips a word may have. `search_cuts` of the database goes by the same.
 fn slips_max(word: &str) -> usize {
     match word.chars().count() {
-        ..LETTERS_MIN => 0,
-        ..LONG => 1,
+        0..LETTERS_MIN => 0,
+        LETTERS_MIN..LONG => 1,
         _ => 2,
     }
 }
