@@ -34,7 +34,7 @@ check: ## formatting, lints, documentation, dependencies
 	RUSTDOCFLAGS="$(DOC_LINTS)" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	scripts/check-dependencies.sh
 
-bench: ## measure, for about ten minutes; nothing else should run meanwhile
+bench: ## measure, for about forty minutes; nothing else should run meanwhile
 	scripts/install-missing.sh postgres
 	$(CARGO) build --release --locked
 	scripts/bench.sh

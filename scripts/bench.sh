@@ -213,29 +213,27 @@ done
 open_shop
 load mixed-64 mixed "${timing[@]}" --clients 64 --popularity "$demo/orders.csv.gz"
 
+# beside_bare PATH BARE SHOP : an answer of the shop, and the same bytes from a handler that does nothing
+# else, in turns; the names of their runs begin so.
+beside_bare() {
+    local path=$1 clients
+    "$shop" loadtest bare --url "$url" --path "$path" --port $((port + 1)) >"$folder/bare.log" 2>&1 &
+    bare_pid=$!
+    sleep 1
+    for clients in "${page_clients[@]}"; do
+        load "$2-$clients" browse --url "$bare_url" --path "$path" "${timing[@]:2}" --clients "$clients"
+        load "$3-$clients" browse --url "$url" --path "$path" "${timing[@]:2}" --clients "$clients"
+    done
+    close_shop
+}
+
 open_shop
-product=$(sql -d emporium -Atc 'SELECT min(id) FROM products')
-path=/api/products/$product/
-"$shop" loadtest bare --url "$url" --path "$path" --port $((port + 1)) >"$folder/bare.log" 2>&1 &
-bare_pid=$!
-sleep 1
-for clients in "${page_clients[@]}"; do
-    load "bare-$clients" browse --url "$bare_url" --path "$path" "${timing[@]:2}" --clients "$clients"
-    load "page-$clients" browse --url "$url" --path "$path" "${timing[@]:2}" --clients "$clients"
-done
-close_shop
+beside_bare "/api/products/$(sql -d emporium -Atc 'SELECT min(id) FROM products')/" bare page
 
 # --- the catalogue's cache, and what it hides ------------------------------------------------------
 
 open_shop
-path='/api/products/?page_size=20'
-"$shop" loadtest bare --url "$url" --path "$path" --port $((port + 1)) >"$folder/bare.log" 2>&1 &
-bare_pid=$!
-sleep 1
-for clients in "${page_clients[@]}"; do
-    load "list-bare-$clients" browse --url "$bare_url" --path "$path" "${timing[@]:2}" --clients "$clients"
-    load "list-shop-$clients" browse --url "$url" --path "$path" "${timing[@]:2}" --clients "$clients"
-done
+beside_bare '/api/products/?page_size=20' list-bare list-shop
 
 # Every read of a product asks the database, as pgbench does.
 EMPORIUM_CATALOG__CACHE_BYTES=0 open_shop

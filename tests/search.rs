@@ -253,6 +253,13 @@ pub(crate) async fn stock_up(app: &TestApp, items: &[Item]) {
     }
 }
 
+/// A shop without a cache, with the categories that items are in.
+pub(crate) async fn shop_with_categories() -> TestApp {
+    let app = TestApp::start_with(&[("EMPORIUM_CATALOG__CACHE_BYTES", "0")]).await;
+    app.sql("INSERT INTO categories (name) SELECT 'category ' || n FROM generate_series(1, 3) AS n").await;
+    app
+}
+
 async fn check(node: &Node, items: &[Item], question: &Question) -> Result<(), TestCaseError> {
     let terms = question.terms(items);
     let found = walk(node, &question.path(&terms)).await;
@@ -263,12 +270,7 @@ async fn check(node: &Node, items: &[Item], question: &Question) -> Result<(), T
 #[test]
 fn lists_are_what_a_comparison_of_every_product_gives() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let app = runtime.block_on(async {
-        let app = TestApp::start_with(&[("EMPORIUM_CATALOG__CACHE_BYTES", "0")]).await;
-        app.sql("INSERT INTO categories (name) SELECT 'category ' || n FROM generate_series(1, 3) AS n")
-            .await;
-        app
-    });
+    let app = runtime.block_on(shop_with_categories());
     let next_id = Cell::new(1);
     let run = |(mut items, questions): (Vec<Item>, Vec<Question>)| {
         for item in &mut items {

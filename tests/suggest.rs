@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::{percent, walk};
 use crate::harness::{Body, Expect, Mismatches, Node, TestApp, User, eventually};
-use crate::search::{Item, fold, item, quoted, stock_up, word};
+use crate::search::{Item, fold, item, quoted, shop_with_categories, stock_up, word};
 
 /// What is suggested, by name.
 async fn suggested(node: &Node, query: &str) -> Vec<String> {
@@ -124,12 +124,7 @@ async fn check(
 #[test]
 fn suggestions_and_relevance_are_what_a_comparison_of_every_product_gives() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let app = runtime.block_on(async {
-        let app = TestApp::start_with(&[("EMPORIUM_CATALOG__CACHE_BYTES", "0")]).await;
-        app.sql("INSERT INTO categories (name) SELECT 'category ' || n FROM generate_series(1, 3) AS n")
-            .await;
-        app
-    });
+    let app = runtime.block_on(shop_with_categories());
     let next_id = Cell::new(1);
     let run = |(mut items, questions): (Vec<Item>, Vec<(Vec<_>, usize, usize)>)| {
         for item in &mut items {

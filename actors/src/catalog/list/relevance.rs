@@ -138,7 +138,7 @@ struct Part {
 struct Block {
     ranked: Vec<((i64, i64), Product)>,
     until: i64,
-    /// Whether there may be products behind it.
+    /// Whether no product is behind it.
     is_last: bool,
 }
 
