@@ -5,6 +5,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use tokio::sync::Semaphore;
 
 use super::MailerSettings;
 use super::letter::Unwritable;
@@ -19,7 +20,8 @@ pub(super) const LETTERS_AT_ONCE: usize = 10;
 /// A way for letters to leave.
 pub(super) enum Post {
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
-    Files(AsyncFileTransport<Tokio1Executor>),
+    /// Written one after the other, since files of one folder get in each other's way.
+    Files(AsyncFileTransport<Tokio1Executor>, Semaphore),
 }
 
 /// What became of a letter.
@@ -51,7 +53,7 @@ impl Post {
             let folder = &settings.folder;
             std::fs::create_dir_all(folder)
                 .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-            return Ok(Self::Files(AsyncFileTransport::new(folder)));
+            return Ok(Self::Files(AsyncFileTransport::new(folder), Semaphore::new(1)));
         };
         // The error must not repeat the URL, which may hold a password.
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&with_tls(url))
@@ -88,11 +90,11 @@ impl Post {
         let sending = async {
             match self {
                 Self::Smtp(transport) => transport.send(letter).await.map(|_| ()).map_err(judged),
-                Self::Files(transport) => transport
-                    .send(letter)
-                    .await
-                    .map(|_| ())
-                    .map_err(|error| NotSent::NotNow(error.to_string())),
+                Self::Files(transport, turns) => {
+                    let _turn = turns.acquire().await;
+                    let written = transport.send(letter).await;
+                    written.map(|_| ()).map_err(|error| NotSent::NotNow(error.to_string()))
+                }
             }
         };
         let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
