@@ -70,13 +70,24 @@ shut() {
         kill -INT "$1" 2>/dev/null || true
         wait "$1" 2>/dev/null || true
     fi
-    # The cluster is elsewhere where its account cannot reach the data folder.
-    [[ -z $2 || ! -d $2/cluster ]] || rm -rf "$2"
-    [[ -z $3 ]] || rm -rf "$3"
+    # The cluster is elsewhere where its account cannot reach the data folder. Mails stay until the end: a
+    # file system that has just deleted many files takes its time over new ones, for minutes.
+    if [[ -n $2 && -d $2/cluster ]]; then
+        rm -rf "$2/cluster"
+        leavings+=("$2")
+    fi
+    [[ -z $3 ]] || leavings+=("$3")
     # What is still to be written must not slow the next run down.
     sync
 }
-trap close_shop EXIT
+
+# Folders to be taken away at the end.
+leavings=()
+sweep() {
+    close_shop
+    [[ ${#leavings[@]} -eq 0 ]] || rm -rf "${leavings[@]}"
+}
+trap sweep EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
