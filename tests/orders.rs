@@ -164,6 +164,78 @@ async fn orders_that_cross_on_two_products_never_hang() {
 }
 
 #[tokio::test]
+async fn a_node_that_has_just_sold_a_product_misses_nothing_that_another_node_does_to_it() {
+    let market = Market::open().await;
+    let (first, second) = (&*market.app, market.app.second_node().await);
+    let (anna, staff) = (&market.anna, &market.staff);
+    let lamp = market.product("lamp", "2.50", 100).await;
+    let path = format!("/api/products/{lamp}/");
+    let sell = async |node: &Node, quantity| node.placed(anna, lamp, quantity).await;
+    sell(first, 1).await;
+    sell(first, 1).await;
+
+    // Its sales, each seen by the other's next one.
+    for _ in 0..10 {
+        sell(&second, 1).await;
+        sell(first, 1).await;
+    }
+    let short = first.order(anna, lamp, 79).await.expect_json(409);
+    assert_eq!(short["items"], json!([{"product": lamp, "requested": 79, "available": 78}]));
+
+    // Its price and name.
+    second.patch_as(staff, &path, &json!({"price": "3.00", "name": "bright lamp"})).await.expect_json(200);
+    let line = sell(first, 1).await["items"][0].clone();
+    assert_eq!((&line["price"], &line["name"]), (&json!("3.00"), &json!("bright lamp")));
+
+    // What comes in, and what goes out again.
+    let correction = format!("{path}stock/");
+    second.post_as(staff, &correction, &json!({"delta": 23, "reason": "found"})).await.expect_json(200);
+    sell(first, 100).await;
+    assert_eq!(first.order(anna, lamp, 1).await.status, 409);
+    second.post_as(staff, &correction, &json!({"delta": 5, "reason": "found"})).await.expect_json(200);
+    eventually(Duration::from_secs(1), "the first node has heard of it", async || {
+        (first.order(anna, lamp, 1).await.status == 201).then_some(())
+    })
+    .await;
+
+    // An answer that it gave to a key.
+    let one = order_of(&[(lamp, 1)]);
+    let order = order_with_key(&second, anna, "key", &one).await.expect_json(201);
+    let again = order_with_key(first, anna, "key", &one).await;
+    assert_eq!((again.header("idempotency-replayed"), again.expect_json(201)), (Some("true"), order));
+
+    // And its end.
+    second.delete_as(staff, &path).await.expect_status(204);
+    assert_eq!(first.order(anna, lamp, 1).await.status, 400);
+    market.is_sound().await;
+}
+
+/// An order that a key has answered on another node fails the batch that foresaw it as a new one. The batch
+/// behind, which rests on that one, must not take its second attempt, which sells less, for the first.
+#[tokio::test]
+async fn keys_that_were_answered_on_another_node_upset_no_stock() {
+    const ROUNDS: i64 = 40;
+    let market = Market::open().await;
+    let second = market.app.second_node().await;
+    let (anna, lamp) = (&market.anna, market.product("lamp", "2.50", 10_000).await);
+    let one = order_of(&[(lamp, 1)]);
+    for round in 0..ROUNDS {
+        let keys: Vec<String> = (0..4).map(|n| format!("{round}-{n}")).collect();
+        let first_answers = join_all(keys.iter().map(|key| order_with_key(&second, anna, key, &one))).await;
+        let again = join_all(keys.iter().map(|key| order_with_key(&market.app, anna, key, &one)));
+        let others = join_all((0..8).map(|_| market.app.order(anna, lamp, 1)));
+        let (again, others) = tokio::join!(again, others);
+        assert_eq!(statuses(&others), [201; 8]);
+        for (first, again) in first_answers.iter().zip(again) {
+            assert_eq!(again.expect_json(201), first.expect_json(201));
+        }
+    }
+    assert_eq!(market.app.count("SELECT count(*) FROM orders").await, ROUNDS * 12);
+    assert_eq!(market.app.count("SELECT quantity FROM stock").await, 10_000 - ROUNDS * 12);
+    market.is_sound().await;
+}
+
+#[tokio::test]
 async fn a_double_clicked_checkout_is_one_order() {
     let market = Market::open().await;
     let lamp = market.product("lamp", "2.50", 10).await;

@@ -2,4 +2,8 @@
 -- the meantime makes this break idempotency_keys_key.
 -- $1 bigint[] users, $2 text[] paths, $3 text[] keys, $4 bytea[] request hashes, $5 smallint[] statuses, $6 text[] bodies
 INSERT INTO idempotency_keys (user_id, path, key, request_hash, status, body)
-SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::smallint[], $6::text[])
+SELECT n.*
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::smallint[], $6::text[])
+     AS n (user_id, path, key, request_hash, status, body)
+-- Two transactions that have several keys in common wait for each other in one direction.
+ORDER BY n.user_id, n.key COLLATE "C", n.path COLLATE "C"

@@ -179,6 +179,7 @@ impl Lane {
             }
             Err(error) => return Err(set_back(client, error).await),
         };
+        self.memory().forget(decided.writes.stock.keys().copied());
         if !decided.events.is_empty() {
             self.announcer.committed(last, &decided.events);
         }
