@@ -210,56 +210,6 @@ async fn a_node_that_has_just_sold_a_product_misses_nothing_that_another_node_do
     market.is_sound().await;
 }
 
-/// A batch with a key that is answered already fails, and sells less when it is tried again. The batch behind,
-/// which was decided on the first attempt, must not take what the second one left for that.
-#[tokio::test]
-async fn a_batch_that_rests_on_one_that_came_to_less_is_decided_anew() {
-    let market = Market::open_with(&[("EMPORIUM_INVENTORY__BATCH_MAX", "2")]).await;
-    let (app, anna) = (&*market.app, &market.anna);
-    let bert = market.app.customer("bert").await;
-    let lamp = market.product("lamp", "2.50", 100).await;
-    let one = order_of(&[(lamp, 1)]);
-    let first = order_with_key(app, anna, "key", &one).await.expect_json(201);
-    app.placed(anna, lamp, 1).await;
-    // Orders of the last batch are written slowly, before it comes to the stock.
-    let is_bert = format!("NEW.user_id = {}", bert.id);
-    market
-        .app
-        .sql(&format!(
-            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
-                'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END';
-             CREATE TRIGGER dawdle BEFORE INSERT ON orders FOR EACH ROW WHEN ({is_bert})
-                EXECUTE FUNCTION dawdle()"
-        ))
-        .await;
-    let holder = market.app.database().client().await;
-    holder.batch_execute("BEGIN; SELECT FROM stock FOR UPDATE").await.expect("the stock's lock");
-    let after = |pause| tokio::time::sleep(Duration::from_millis(pause));
-    let ((), ahead, again, beside, behind) = tokio::join!(
-        async {
-            after(1000).await;
-            holder.batch_execute("ROLLBACK").await.expect("the lock given back");
-        },
-        app.order(anna, lamp, 1),
-        async {
-            after(200).await;
-            order_with_key(app, anna, "key", &one).await
-        },
-        async {
-            after(400).await;
-            app.order(anna, lamp, 1).await
-        },
-        async {
-            after(600).await;
-            app.order(&bert, lamp, 1).await
-        },
-    );
-    assert_eq!(statuses(&[ahead, beside, behind]), [201, 201, 201]);
-    assert_eq!(again.expect_json(201), first);
-    assert_eq!(market.app.count("SELECT quantity FROM stock").await, 95);
-    market.is_sound().await;
-}
-
 #[tokio::test]
 async fn a_double_clicked_checkout_is_one_order() {
     let market = Market::open().await;

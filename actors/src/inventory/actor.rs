@@ -47,7 +47,8 @@ impl InventoryActor {
         let working = self.threads.spawn(async move { lane.work_off(&queue).await });
         ctx.spawn(working.into_actor(self).map(|ended, actor, ctx| {
             if let Err(error) = ended {
-                tracing::error!(%error, "the lane was broken off");
+                tracing::error!(%error, "a batch was broken off");
+                actor.queue.end();
             }
             // A job may have come in after the lane saw none, and before it was known to have ended.
             actor.is_working = !actor.queue.is_empty();

@@ -21,32 +21,27 @@ pub(crate) struct Admission {
     queue_min: usize,
     /// Smoothed time per message.
     pace: Duration,
-    /// The batches under way, the earliest first: since when, and of how many.
-    under_way: Vec<(Instant, u32)>,
-    /// When the last one ended.
-    last_end: Option<Instant>,
+    /// The batch under way: since when, and of how many.
+    under_way: Option<(Instant, u32)>,
 }
 
 impl Admission {
     pub(crate) fn new(wait_max: Duration, queue_max: usize, batch_max: usize) -> Self {
         let queue_min = batch_max.min(queue_max);
-        Self { wait_max, queue_max, queue_min, pace: Duration::ZERO, under_way: Vec::new(), last_end: None }
+        Self { wait_max, queue_max, queue_min, pace: Duration::ZERO, under_way: None }
     }
 
     /// A batch of `size` begins.
     pub(crate) fn begin(&mut self, size: usize, now: Instant) {
-        self.under_way.push((now, u32::try_from(size.max(1)).unwrap_or(u32::MAX)));
+        self.under_way = Some((now, u32::try_from(size.max(1)).unwrap_or(u32::MAX)));
     }
 
-    /// The one that began then has ended. Its messages took the time since then, or since the one before
-    /// it ended: what they were under way together counts once.
-    pub(crate) fn end(&mut self, began: Instant, now: Instant) {
-        let Some(place) = self.under_way.iter().position(|(since, _)| *since == began) else { return };
-        let (_, size) = self.under_way.remove(place);
-        let since = self.last_end.map_or(began, |last| last.max(began));
-        let pace = now.duration_since(since) / size;
-        self.pace = (self.pace * (SMOOTHING - 1) + pace) / SMOOTHING;
-        self.last_end = Some(now);
+    /// It has ended.
+    pub(crate) fn end(&mut self, now: Instant) {
+        if let Some((began, size)) = self.under_way.take() {
+            let pace = now.duration_since(began) / size;
+            self.pace = (self.pace * (SMOOTHING - 1) + pace) / SMOOTHING;
+        }
     }
 
     /// Whether one more may wait behind `waiting` others.
@@ -60,7 +55,7 @@ impl Admission {
 
     /// A batch that takes longer than anybody may wait says more than the average.
     fn is_stuck(&self, now: Instant) -> bool {
-        self.under_way.first().is_some_and(|(began, _)| now.duration_since(*began) > self.wait_max)
+        self.under_way.is_some_and(|(began, _)| now.duration_since(began) > self.wait_max)
     }
 }
 
@@ -75,10 +70,9 @@ mod tests {
         let mut admission = Admission::new(WAIT, 10_000, 100);
         let mut now = Instant::now();
         for _ in 0..100 {
-            let began = now;
-            admission.begin(100, began);
+            admission.begin(100, now);
             now += pace * 100;
-            admission.end(began, now);
+            admission.end(now);
         }
         (admission, now)
     }
@@ -94,30 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn batches_that_overlap_are_twice_as_quick() {
-        let (pace, mut now) = (Duration::from_millis(1), Instant::now());
-        let mut admission = Admission::new(WAIT, 10_000, 100);
-        admission.begin(100, now);
-        for _ in 0..100 {
-            let half = now + pace * 50;
-            admission.begin(100, half);
-            admission.end(now, now + pace * 100);
-            now = half;
-        }
-        assert!(admission.admits(3_900, now));
-        assert!(!admission.admits(4_100, now));
-        admission.end(now - pace * 50, now);
-        assert!(admission.admits(3_900, now), "what has ended already is not counted twice");
-    }
-
-    #[test]
     fn a_batch_is_always_let_in_unless_the_database_is_stuck() {
         let (mut slow, now) = after(Duration::from_secs(1));
         assert!(slow.admits(0, now) && slow.admits(99, now) && !slow.admits(100, now));
         slow.begin(100, now);
         assert!(slow.admits(0, now + WAIT));
         assert!(!slow.admits(0, now + WAIT + Duration::from_millis(1)));
-        slow.end(now, now + WAIT * 2);
+        slow.end(now + WAIT * 2);
         assert!(slow.admits(0, now + WAIT * 2));
     }
 }

@@ -34,8 +34,8 @@ impl Inventory {
         settings: &InventorySettings,
         on: &ArbiterHandle,
     ) -> Result<Self, ConnectError> {
-        // For the batch ahead and the next one; the third asks after one whose own has broken.
-        let (db, hold, memory) = (database.dedicated_by_key(3)?, settings.hold, Arc::default());
+        // The second connection asks after a batch whose own has broken.
+        let (db, hold, memory) = (database.dedicated_by_key(2)?, settings.hold, Arc::default());
         let lane = Lane { db, announcer, hold, memory, pulse };
         let threads = database.handle();
         let imports = ImportLane::new(Lane { db: database.dedicated(2)?, ..lane.clone() }, threads.clone());

@@ -13,15 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use super::decide::{Decided, date, decide, foresee};
 use super::facts::Wanted;
 use super::job::{Failure, Job, Request, Verdict};
 use super::memory::{Memory, Recalled};
-use super::pipeline::{Step, send_in_order};
-use super::queue::{Batch, Queue};
+use super::pipeline::send_in_order;
+use super::queue::Queue;
 use super::store::{self, Fate, TransactionId};
 use crate::db::{Db, StoreError};
 use crate::feed::Announcer;
@@ -63,87 +61,28 @@ pub(super) enum Setback {
     OutcomeUnknown(StoreError),
 }
 
-/// A batch under way.
-struct Flight {
-    began: Instant,
-    /// Rings once its stocks are written, and only the rest and COMMIT are outstanding.
-    written: Arc<Notify>,
-    /// `None` once it has ended.
-    task: Option<JoinHandle<()>>,
-}
-
-impl Flight {
-    /// Until it has ended. May be given up and waited for again.
-    async fn ends(&mut self) {
-        let Some(task) = &mut self.task else { return };
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a batch was broken off");
-        }
-        self.task = None;
-    }
-
-    /// Until its stocks are written, or it has ended.
-    async fn is_written(&mut self) {
-        let written = self.written.clone();
-        tokio::select! {
-            () = written.notified() => {}
-            () = self.ends() => {}
-        }
-    }
-
-    /// Until it has ended, which the queue then knows even if it was broken off.
-    async fn lands(&mut self, queue: &Queue) {
-        self.ends().await;
-        queue.end(self.began);
-    }
-}
-
 impl Lane {
-    /// Carries out batches until nothing waits, two at a time: the next one sets off, on a connection of its
-    /// own, when the stocks of the one ahead are written, so that while one commits the next is decided and its
-    /// orders are written. It may rest on stocks that the one ahead has not committed yet: its own
-    /// statement waits for their rows, and comes to nothing if that one does. Must not be cancelled.
-    pub(crate) async fn work_off(&self, queue: &Arc<Queue>) {
-        let mut ahead: Option<Flight> = None;
+    /// Carries out batches until nothing waits. Must not be cancelled.
+    pub(crate) async fn work_off(&self, queue: &Queue) {
         loop {
             let batch = queue.take();
-            if !batch.jobs.is_empty() {
-                let mut flight = self.set_off(queue, batch);
-                flight.is_written().await;
-                if let Some(mut ahead) = ahead.replace(flight) {
-                    ahead.lands(queue).await;
-                }
-            } else if let Some(flight) = &mut ahead {
-                tokio::select! {
-                    () = flight.lands(queue) => ahead = None,
-                    () = queue.arrival() => {}
-                }
-            } else {
+            if batch.is_empty() {
                 return;
             }
+            self.run(batch).await;
+            queue.end();
         }
-    }
-
-    fn set_off(&self, queue: &Arc<Queue>, batch: Batch) -> Flight {
-        let written = Arc::new(Notify::new());
-        let (lane, queue, rings) = (self.clone(), queue.clone(), written.clone());
-        let Batch { jobs, began } = batch;
-        let task = tokio::spawn(async move {
-            lane.run(jobs, &rings).await;
-            queue.end(began);
-        });
-        Flight { began, written, task: Some(task) }
     }
 
     /// Carries out a batch and answers every job of it.
-    async fn run(&self, jobs: Vec<Job>, written: &Notify) {
+    async fn run(&self, jobs: Vec<Job>) {
         // Halves still to be done, the next one last.
         let mut batches = vec![jobs];
         while let Some(mut batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
-            match self.carry_out(&batch, written).await {
+            match self.carry_out(&batch).await {
                 Ok(verdicts) => {
                     batch.into_iter().zip(verdicts).for_each(|(job, verdict)| job.answer(verdict));
                 }
@@ -157,9 +96,9 @@ impl Lane {
         }
     }
 
-    async fn carry_out(&self, batch: &[Job], written: &Notify) -> Result<Vec<Verdict>, Setback> {
+    async fn carry_out(&self, batch: &[Job]) -> Result<Vec<Verdict>, Setback> {
         let requests: Vec<&Request> = batch.iter().map(|job| &job.request).collect();
-        match self.try_foreseen(&requests, written).await {
+        match self.try_foreseen(&requests).await {
             Ok(Some(verdicts)) => return Ok(verdicts),
             Ok(None) => {}
             Err(Setback::Again(error) | Setback::Refused(error)) => {
@@ -171,7 +110,7 @@ impl Lane {
         }
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS_MAX {
-            match self.attempt(&requests, written).await {
+            match self.attempt(&requests).await {
                 Err(Setback::Again(error)) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "trying a batch again");
                     metrics::counter!("emporium_batch_retries_total").increment(1);
@@ -181,13 +120,13 @@ impl Lane {
                 other => return other,
             }
         }
-        match self.attempt(&requests, written).await {
+        match self.attempt(&requests).await {
             Err(Setback::Again(error)) => Err(Setback::Unavailable(error)),
             other => other,
         }
     }
 
-    async fn attempt(&self, requests: &[&Request], written: &Notify) -> Result<Vec<Verdict>, Setback> {
+    async fn attempt(&self, requests: &[&Request]) -> Result<Vec<Verdict>, Setback> {
         let began = Instant::now();
         let client = self.connect().await?;
         let (transaction, facts) = match store::begin_and_read(&client, requests, &self.memory).await {
@@ -195,16 +134,13 @@ impl Lane {
             Err(error) => return Err(set_back(client, error).await),
         };
         let decided = decide(requests.iter().copied(), facts, self.hold);
-        self.memory().expect(&decided);
         if decided.events.is_empty() && decided.writes.is_empty() {
             clear(client).await;
+            self.memory().leave(&decided);
             return Ok(decided.verdicts);
         }
         let last_seq = AtomicI64::new(0);
-        let mut steps = store::write_and_commit(&client, &decided.writes, &decided.events, &last_seq);
-        // The first writes stocks, where any changed.
-        let first = steps.remove(0);
-        steps.insert(0, ringing(first, written));
+        let steps = store::write_and_commit(&client, &decided.writes, &decided.events, &last_seq);
         let outcome = send_in_order(steps).await;
         let settled = self.settle(client, &transaction, outcome, last_seq).await;
         self.end(decided, settled, began)
@@ -227,22 +163,17 @@ impl Lane {
         let mut memory = self.memory();
         let Some(Recalled { shelves, order_ids }) = memory.recall(&wanted) else { return Ok(None) };
         let decided = foresee(requests, shelves, order_ids.clone(), self.hold);
-        match &decided {
-            Some(decided) => memory.expect(decided),
-            None => memory.put_back(order_ids),
+        if decided.is_none() {
+            memory.put_back(order_ids);
         }
         Ok(decided)
     }
 
     /// Carries such a batch out, if what it was decided on holds. `None` where nothing was foreseen.
-    async fn try_foreseen(
-        &self,
-        requests: &[&Request],
-        written: &Notify,
-    ) -> Result<Option<Vec<Verdict>>, Setback> {
+    async fn try_foreseen(&self, requests: &[&Request]) -> Result<Option<Vec<Verdict>>, Setback> {
         let began = Instant::now();
         let Some(mut decided) = self.foresee(requests).await? else { return Ok(None) };
-        let settled = self.write_foreseen(requests, &mut decided, written).await;
+        let settled = self.write_foreseen(requests, &mut decided).await;
         if settled.is_ok() {
             self.memory().held();
         }
@@ -250,19 +181,14 @@ impl Lane {
     }
 
     /// One round trip: the whole transaction.
-    async fn write_foreseen(
-        &self,
-        requests: &[&Request],
-        decided: &mut Decided,
-        written: &Notify,
-    ) -> Result<Seq, Setback> {
+    async fn write_foreseen(&self, requests: &[&Request], decided: &mut Decided) -> Result<Seq, Setback> {
         let client = self.connect().await?;
         let last_seq = AtomicI64::new(0);
         let Decided { verdicts, writes, events, shelves } = decided;
         let sent = async {
             let (begun, selling) = store::begin_and_sell(&client, writes, shelves, &self.memory).await?;
             let answers = date(requests, verdicts, begun.now, self.hold);
-            let mut steps = vec![ringing(selling, written)];
+            let mut steps = vec![selling];
             steps.extend(store::answer_and_commit(&client, &answers, events, &last_seq));
             Ok((begun.id, send_in_order(steps).await))
         };
@@ -309,6 +235,7 @@ impl Lane {
             return settled.map(|_| Vec::new());
         };
         self.announcer.committed(last, &decided.events);
+        self.memory().leave(&decided);
         let size = decided.verdicts.len();
         self.pulse.committed(size, &decided.events, began.elapsed());
         metrics::histogram!("emporium_batch_size").record(size as f64);
@@ -342,15 +269,6 @@ impl Lane {
         }
         Err(Setback::OutcomeUnknown(error))
     }
-}
-
-/// A step that rings once it has succeeded.
-fn ringing<'a>(step: Step<'a>, bell: &'a Notify) -> Step<'a> {
-    Box::pin(async move {
-        step.await?;
-        bell.notify_one();
-        Ok(())
-    })
 }
 
 /// Ends the failed transaction and says what the failure means.

@@ -28,7 +28,7 @@ pub(crate) struct Label {
 struct Known {
     shelf_version: i64,
     label: Label,
-    /// Its stock and the version of that, as this node's last batch leaves them.
+    /// Its stock and the version of that, as this node's last batch left them.
     stock: Option<(i64, i64)>,
 }
 
@@ -79,7 +79,7 @@ impl Memory {
             return;
         }
         self.learn(product, shelf_version, label);
-        self.leave([(product, quantity, version)].into_iter());
+        self.note([(product, quantity, version)].into_iter());
     }
 
     /// Whether the next batch may rest on what is remembered.
@@ -113,15 +113,13 @@ impl Memory {
         Some((product, Shelf { name, price, removed, quantity, before, stock_version, shelf_version }))
     }
 
-    /// What will stand once this batch is committed. Said before it is, for the next one may be decided
-    /// meanwhile; if it comes to nothing, its products have to be forgotten.
-    pub(crate) fn expect(&mut self, decided: &Decided) {
-        self.leave(decided.left());
+    /// A batch has been committed, or has changed nothing, and its products are as it left them.
+    pub(crate) fn leave(&mut self, decided: &Decided) {
+        self.note(decided.left());
         self.forget(decided.outdated());
     }
 
-    /// These stocks are left.
-    fn leave(&mut self, stocks: impl Iterator<Item = (ProductId, i64, i64)>) {
+    fn note(&mut self, stocks: impl Iterator<Item = (ProductId, i64, i64)>) {
         for (product, quantity, stock_version) in stocks {
             if let Some(known) = self.known.get_mut(&product) {
                 known.stock = Some((quantity, stock_version));
@@ -191,7 +189,7 @@ mod tests {
     fn memory() -> Memory {
         let mut memory = Memory::default();
         memory.learn(CUP, 3, label("cup"));
-        memory.leave([(CUP, 5, 7)].into_iter());
+        memory.note([(CUP, 5, 7)].into_iter());
         memory.keep_ids(vec![11, 12, 13]);
         memory
     }
@@ -234,7 +232,7 @@ mod tests {
         memory.forget([CUP].into_iter());
         assert!(memory.recall(&one_cup()).is_none());
         assert_eq!(memory.unknown(&one_cup()), [CUP.0]);
-        memory.leave([(CUP, 4, 8), (ProductId(2), 1, 1)].into_iter());
+        memory.note([(CUP, 4, 8), (ProductId(2), 1, 1)].into_iter());
         memory.learn_stock(CUP, 3, label("cup"), (9, 7));
         assert!(memory.unknown(&one_cup()).is_empty());
         assert_eq!(memory.recall(&one_cup()).unwrap().shelves[&CUP].quantity, 4, "what was read is older");

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use super::InventorySettings;
 use super::admission::Admission;
 use super::import::ImportLane;
@@ -17,17 +15,8 @@ pub(crate) struct Queue {
     batch_max: usize,
     wait_max: Duration,
     waiting: Mutex<Waiting>,
-    /// Rings when a job has come in.
-    arrived: Notify,
     pulse: Arc<Pulse>,
     imports: ImportLane,
-}
-
-/// What is carried out in one transaction.
-pub(crate) struct Batch {
-    pub(crate) jobs: Vec<Job>,
-    /// Since when it is under way, which is also what it is known by.
-    pub(crate) began: Instant,
 }
 
 struct Waiting {
@@ -40,7 +29,7 @@ impl Queue {
         let InventorySettings { batch_max, queue_max, wait_max, .. } = *settings;
         let admission = Admission::new(wait_max, queue_max, batch_max);
         let waiting = Mutex::new(Waiting { jobs: VecDeque::new(), admission });
-        Self { batch_max, wait_max, waiting, arrived: Notify::new(), pulse, imports }
+        Self { batch_max, wait_max, waiting, pulse, imports }
     }
 
     /// Lets a job in, or answers it at once that it would wait too long. Tells which.
@@ -49,7 +38,6 @@ impl Queue {
         if waiting.admission.admits(waiting.jobs.len(), job.since) {
             waiting.jobs.push_back(job);
             self.pulse.waiting(waiting.jobs.len());
-            self.arrived.notify_one();
             return true;
         }
         drop(waiting);
@@ -59,7 +47,7 @@ impl Queue {
     }
 
     /// The next batch, which is under way from now on; empty when nothing waits.
-    pub(crate) fn take(&self) -> Batch {
+    pub(crate) fn take(&self) -> Vec<Job> {
         let now = Instant::now();
         let mut waiting = self.waiting();
         let mut batch = Vec::with_capacity(waiting.jobs.len().min(self.batch_max));
@@ -81,17 +69,12 @@ impl Queue {
         }
         self.pulse.waiting(waiting.jobs.len());
         metrics::gauge!("emporium_inventory_queue").set(waiting.jobs.len() as f64);
-        Batch { jobs: batch, began: now }
+        batch
     }
 
-    /// Until a job has come in since the last time this was waited for; at once if one has.
-    pub(crate) async fn arrival(&self) {
-        self.arrived.notified().await;
-    }
-
-    /// The batch that began then has ended, however it did. Nothing comes of saying so twice.
-    pub(crate) fn end(&self, began: Instant) {
-        self.waiting().admission.end(began, Instant::now());
+    /// The batch under way has ended, however it did.
+    pub(crate) fn end(&self) {
+        self.waiting().admission.end(Instant::now());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
