@@ -120,31 +120,15 @@ impl Database {
 
     /// A pool of `size` connections apart from the shared one, so that readers cannot starve it.
     ///
-    /// Each statement is planned once on such a connection, not once per use: right for the few that
-    /// find rows by key whatever their parameters are.
+    /// Each statement is planned once on such a connection, not once per use: right for the few that a
+    /// batch is made of, which find rows by key whatever their parameters are.
     ///
     /// # Errors
     /// When the pool cannot be made.
     pub fn dedicated(&self, size: usize) -> Result<Db, ConnectError> {
-        self.pool_with(size, "")
-    }
-
-    /// The same, where every row is found by its key, one after the other as the parameters name them,
-    /// however cheap it seems to scan a small table: whoever writes rows locks them in that order.
-    ///
-    /// # Errors
-    /// When the pool cannot be made.
-    pub fn dedicated_by_key(&self, size: usize) -> Result<Db, ConnectError> {
-        // Where a scan cannot be helped, as of a table of one row, its price would call for compilation.
-        const SETTINGS: &str =
-            "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c jit=off";
-        self.pool_with(size, SETTINGS)
-    }
-
-    fn pool_with(&self, size: usize, settings: &str) -> Result<Db, ConnectError> {
         let mut config = self.config.clone();
         let options = config.get_options().unwrap_or_default();
-        config.options(format!("{options} -c plan_cache_mode=force_generic_plan {settings}"));
+        config.options(format!("{options} -c plan_cache_mode=force_generic_plan"));
         Ok(Db { pool: make_pool(&config, &self.tls, &self.handle(), &self.settings, size)? })
     }
 

@@ -1,7 +1,5 @@
 //! The table of answers.
 
-use std::borrow::Borrow;
-
 use deadpool_postgres::GenericClient;
 
 use super::{Done, IdempotencyKey, KeyReused, StoredAnswer};
@@ -45,16 +43,15 @@ pub(crate) async fn find(
 /// Stores answers in the caller's transaction.
 pub(crate) async fn insert(
     client: &impl GenericClient,
-    answers: &[(impl Borrow<IdempotencyKey>, StoredAnswer)],
+    answers: &[(&IdempotencyKey, StoredAnswer)],
 ) -> Result<(), StoreError> {
     if answers.is_empty() {
         return Ok(());
     }
-    let keys = || answers.iter().map(|(key, _)| key.borrow());
-    let users: Vec<i64> = keys().map(|key| key.user.0).collect();
-    let paths: Vec<&str> = keys().map(|key| key.path.as_str()).collect();
-    let names: Vec<&str> = keys().map(|key| key.key.as_str()).collect();
-    let hashes: Vec<&[u8]> = keys().map(|key| key.request_hash.as_slice()).collect();
+    let users: Vec<i64> = answers.iter().map(|(k, _)| k.user.0).collect();
+    let paths: Vec<&str> = answers.iter().map(|(k, _)| k.path.as_str()).collect();
+    let names: Vec<&str> = answers.iter().map(|(k, _)| k.key.as_str()).collect();
+    let hashes: Vec<&[u8]> = answers.iter().map(|(k, _)| k.request_hash.as_slice()).collect();
     let statuses: Vec<i16> = answers.iter().map(|(_, a)| i16::try_from(a.status).unwrap_or(200)).collect();
     let bodies: Vec<&str> = answers.iter().map(|(_, a)| a.body.as_str()).collect();
     INSERT_ANSWERS.execute(client, &[&users, &paths, &names, &hashes, &statuses, &bodies]).await?;

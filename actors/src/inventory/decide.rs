@@ -2,10 +2,8 @@
 //!
 //! No clock, no database, no randomness: the facts and the requests give the verdicts and the writes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-use time::OffsetDateTime;
 
 use super::InventoryError;
 use super::facts::{Facts, Shelf};
@@ -71,74 +69,6 @@ pub(crate) struct Decided {
     pub(crate) writes: Writes,
     /// In the order they are to be numbered.
     pub(crate) events: Vec<EventKind>,
-    /// The products as they are now, with the versions that they had before.
-    pub(crate) shelves: HashMap<ProductId, Shelf>,
-}
-
-impl Decided {
-    /// The stocks that stand once this is committed, with their versions.
-    pub(crate) fn left(&self) -> impl Iterator<Item = (ProductId, i64, i64)> {
-        self.shelves.iter().map(|(&product, shelf)| {
-            // A row is written once per batch, so its version grows by one however often it changed.
-            let version = shelf.stock_version + i64::from(self.writes.stock.contains_key(&product));
-            (product, shelf.quantity, version)
-        })
-    }
-
-    /// The products that are not what was known of them any more once this is committed.
-    pub(crate) fn outdated(&self) -> impl Iterator<Item = ProductId> {
-        self.writes.edited.keys().copied().chain(self.writes.removed_products.iter().copied())
-    }
-}
-
-/// Decides sales of named products before their transaction has begun, so that [`date`] has to tell when they
-/// were placed. `None` where not every one of them would be placed by what is known of the products.
-pub(crate) fn foresee(
-    requests: &[&Request],
-    shelves: HashMap<ProductId, Shelf>,
-    order_ids: Vec<i64>,
-    hold: Duration,
-) -> Option<Decided> {
-    let facts = Facts {
-        now: Timestamp(OffsetDateTime::UNIX_EPOCH),
-        order_ids,
-        product_ids: Vec::new(),
-        // An earlier answer to one of their keys breaks the table's when theirs is stored.
-        answers: vec![None; requests.len()],
-        carts: HashMap::new(),
-        orders: HashMap::new(),
-        shelves,
-        products: HashMap::new(),
-        categories: HashSet::new(),
-        members: HashMap::new(),
-        skus: HashMap::new(),
-    };
-    let decided = decide(requests.iter().copied(), facts, hold);
-    let is_placed = |verdict: &Verdict| matches!(verdict, Verdict::Order(Ok(Done::Now(_))));
-    decided.verdicts.iter().all(is_placed).then_some(decided)
-}
-
-/// Says when foreseen orders are placed, and gives the answers to be stored for their keys.
-pub(crate) fn date(
-    requests: &[&Request],
-    verdicts: &mut [Verdict],
-    now: Timestamp,
-    hold: Duration,
-) -> Vec<(IdempotencyKey, StoredAnswer)> {
-    let mut answers = Vec::new();
-    for (request, verdict) in requests.iter().zip(verdicts) {
-        let Verdict::Order(Ok(Done::Now(order))) = verdict else { continue };
-        (order.created_at, order.updated_at) = (now, now);
-        order.expires_at = Timestamp(now.0 + hold);
-        answers.extend(request.key().map(|key| (key.clone(), answer(201, &*order))));
-    }
-    answers
-}
-
-/// What is stored for a key.
-fn answer<T: serde::Serialize>(status: u16, content: &T) -> StoredAnswer {
-    // What the contract shows serializes without fail: no maps with odd keys, no floats.
-    StoredAnswer { status, body: serde_json::to_string(content).unwrap_or_default() }
 }
 
 /// Decides a batch. `hold` is how long a new order keeps its stock unpaid.
@@ -151,7 +81,7 @@ pub(crate) fn decide<'a>(
         Desk { hold, facts, writes: Writes::default(), order_events: Vec::new(), touched: BTreeSet::new() };
     let verdicts = requests.enumerate().map(|(position, request)| desk.decide(position, request)).collect();
     let events = desk.events();
-    Decided { verdicts, writes: desk.writes, events, shelves: desk.facts.shelves }
+    Decided { verdicts, writes: desk.writes, events }
 }
 
 /// The state that decisions read and change.
@@ -210,7 +140,10 @@ impl Desk {
     }
 
     fn keep<T: serde::Serialize>(&mut self, key: Option<&IdempotencyKey>, status: u16, content: &T) {
-        self.writes.answers.extend(key.map(|key| (key.clone(), answer(status, content))));
+        let Some(key) = key else { return };
+        // What the contract shows serializes without fail: no maps with odd keys, no floats.
+        let body = serde_json::to_string(content).unwrap_or_default();
+        self.writes.answers.push((key.clone(), StoredAnswer { status, body }));
     }
 
     // Orders ---------------------------------------------------------------------------------------
@@ -341,9 +274,7 @@ impl Desk {
                 price: product.price,
                 removed: false,
                 quantity: new.stock,
-                before: new.stock,
                 stock_version: 1,
-                shelf_version: 1,
             },
         );
         self.touched.insert(id);

@@ -35,8 +35,8 @@ impl Inventory {
         on: &ArbiterHandle,
     ) -> Result<Self, ConnectError> {
         // The second connection asks after a batch whose own has broken.
-        let (db, hold, memory) = (database.dedicated_by_key(2)?, settings.hold, Arc::default());
-        let lane = Lane { db, announcer, hold, memory, pulse };
+        let (db, hold, shelves) = (database.dedicated(2)?, settings.hold, Arc::default());
+        let lane = Lane { db, announcer, hold, shelves, pulse };
         let threads = database.handle();
         let imports = ImportLane::new(Lane { db: database.dedicated(2)?, ..lane.clone() }, threads.clone());
         let (queue, mailbox) =

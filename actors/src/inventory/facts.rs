@@ -16,10 +16,7 @@ pub(crate) struct Shelf {
     pub(crate) price: Money,
     pub(crate) removed: bool,
     pub(crate) quantity: i64,
-    /// What there was when the batch began, as the versions are those of then.
-    pub(crate) before: i64,
     pub(crate) stock_version: i64,
-    pub(crate) shelf_version: i64,
 }
 
 /// A line of a cart.
@@ -75,15 +72,6 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// What has to be known for sales of named products; `None` where anything else is among the requests.
-    pub(crate) fn by_sales<'a>(mut requests: impl Iterator<Item = &'a Request> + Clone) -> Option<Self> {
-        let names_products = |request: &Request| match request {
-            Request::Sell(Sell(place)) => matches!(place.source, OrderSource::Lines(_)),
-            _ => false,
-        };
-        requests.clone().all(names_products).then(|| Self::by(requests.by_ref()))
-    }
-
     pub(crate) fn by<'a>(requests: impl Iterator<Item = &'a Request>) -> Self {
         let mut wanted = Self::default();
         for request in requests {

@@ -179,7 +179,6 @@ impl Lane {
             }
             Err(error) => return Err(set_back(client, error).await),
         };
-        self.memory().forget(decided.writes.stock.keys().copied());
         if !decided.events.is_empty() {
             self.announcer.committed(last, &decided.events);
         }

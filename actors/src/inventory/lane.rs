@@ -1,25 +1,17 @@
 //! One batch through the database: read, decide, write, commit; again where that helps, in halves
 //! where one message spoils it for the others.
-//!
-//! A batch of nothing but sales of named products is first decided on what the lane remembers of them (of
-//! those that it does not, on what was last committed), and written without locking anything before. The
-//! statement that writes checks what that rests on, so a batch that was decided on something else changes
-//! nothing, and takes the other way. So does one that would refuse somebody: a refusal writes nothing that
-//! could be checked. This is optimistic concurrency control: H. T. Kung and J. T. Robinson, "On Optimistic
-//! Methods for Concurrency Control", ACM Transactions on Database Systems 6(2), 1981.
 
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 
-use super::decide::{Decided, date, decide, foresee};
-use super::facts::Wanted;
+use super::decide::{Decided, decide};
 use super::job::{Failure, Job, Request, Verdict};
-use super::memory::{Memory, Recalled};
 use super::pipeline::send_in_order;
 use super::queue::Queue;
+use super::shelves::Shelves;
 use super::store::{self, Fate, TransactionId};
 use crate::db::{Db, StoreError};
 use crate::feed::Announcer;
@@ -43,8 +35,8 @@ pub(crate) struct Lane {
     pub(crate) announcer: Announcer,
     /// How long a new order keeps its stock unpaid.
     pub(crate) hold: Duration,
-    /// What the last batches read and left.
-    pub(crate) memory: Arc<Mutex<Memory>>,
+    /// What the last batches read of products.
+    pub(crate) shelves: Arc<Mutex<Shelves>>,
     /// Counts what the batches come to.
     pub(crate) pulse: Arc<Pulse>,
 }
@@ -98,16 +90,6 @@ impl Lane {
 
     async fn carry_out(&self, batch: &[Job]) -> Result<Vec<Verdict>, Setback> {
         let requests: Vec<&Request> = batch.iter().map(|job| &job.request).collect();
-        match self.try_foreseen(&requests).await {
-            Ok(Some(verdicts)) => return Ok(verdicts),
-            Ok(None) => {}
-            Err(Setback::Again(error) | Setback::Refused(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "reading a batch first");
-                metrics::counter!("emporium_batch_misses_total").increment(1);
-                self.memory().missed();
-            }
-            Err(setback) => return Err(setback),
-        }
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS_MAX {
             match self.attempt(&requests).await {
@@ -128,123 +110,32 @@ impl Lane {
 
     async fn attempt(&self, requests: &[&Request]) -> Result<Vec<Verdict>, Setback> {
         let began = Instant::now();
-        let client = self.connect().await?;
-        let (transaction, facts) = match store::begin_and_read(&client, requests, &self.memory).await {
+        let client = self.db.client("inventory").await.map_err(Setback::Unavailable)?;
+        store::prepare(&client).await.map_err(Setback::Again)?;
+        let (transaction, facts) = match store::begin_and_read(&client, requests, &self.shelves).await {
             Ok(read) => read,
             Err(error) => return Err(set_back(client, error).await),
         };
-        let decided = decide(requests.iter().copied(), facts, self.hold);
-        if decided.events.is_empty() && decided.writes.is_empty() {
+        let Decided { verdicts, writes, events } = decide(requests.iter().copied(), facts, self.hold);
+        if events.is_empty() && writes.is_empty() {
             clear(client).await;
-            self.memory().leave(&decided);
-            return Ok(decided.verdicts);
+            return Ok(verdicts);
         }
         let last_seq = AtomicI64::new(0);
-        let steps = store::write_and_commit(&client, &decided.writes, &decided.events, &last_seq);
-        let outcome = send_in_order(steps).await;
-        let settled = self.settle(client, &transaction, outcome, last_seq).await;
-        self.end(decided, settled, began)
-    }
-
-    /// What a batch of sales comes to by what is remembered, for which whatever is not is read, and nothing
-    /// locked. `None` where that does not suffice, or where anybody would be refused.
-    async fn foresee(&self, requests: &[&Request]) -> Result<Option<Decided>, Setback> {
-        let Some(wanted) = Wanted::by_sales(requests.iter().copied()) else { return Ok(None) };
-        if !self.memory().trusts() {
-            return Ok(None);
-        }
-        let unknown = self.memory().unknown(&wanted);
-        if !unknown.is_empty() {
-            let client = self.connect().await?;
-            if let Err(error) = store::read_stock(&client, &unknown, &self.memory).await {
-                return Err(set_back(client, error).await);
-            }
-        }
-        let mut memory = self.memory();
-        let Some(Recalled { shelves, order_ids }) = memory.recall(&wanted) else { return Ok(None) };
-        let decided = foresee(requests, shelves, order_ids.clone(), self.hold);
-        if decided.is_none() {
-            memory.put_back(order_ids);
-        }
-        Ok(decided)
-    }
-
-    /// Carries such a batch out, if what it was decided on holds. `None` where nothing was foreseen.
-    async fn try_foreseen(&self, requests: &[&Request]) -> Result<Option<Vec<Verdict>>, Setback> {
-        let began = Instant::now();
-        let Some(mut decided) = self.foresee(requests).await? else { return Ok(None) };
-        let settled = self.write_foreseen(requests, &mut decided).await;
-        if settled.is_ok() {
-            self.memory().held();
-        }
-        self.end(decided, settled, began).map(Some)
-    }
-
-    /// One round trip: the whole transaction.
-    async fn write_foreseen(&self, requests: &[&Request], decided: &mut Decided) -> Result<Seq, Setback> {
-        let client = self.connect().await?;
-        let last_seq = AtomicI64::new(0);
-        let Decided { verdicts, writes, events, shelves } = decided;
-        let sent = async {
-            let (begun, selling) = store::begin_and_sell(&client, writes, shelves, &self.memory).await?;
-            let answers = date(requests, verdicts, begun.now, self.hold);
-            let mut steps = vec![selling];
-            steps.extend(store::answer_and_commit(&client, &answers, events, &last_seq));
-            Ok((begun.id, send_in_order(steps).await))
-        };
-        match sent.await {
-            Ok((transaction, outcome)) => self.settle(client, &transaction, outcome, last_seq).await,
-            // COMMIT was not sent.
-            Err(error) => Err(set_back(client, error).await),
-        }
-    }
-
-    async fn connect(&self) -> Result<Object, Setback> {
-        let client = self.db.client("inventory").await.map_err(Setback::Unavailable)?;
-        store::prepare(&client).await.map_err(Setback::Again)?;
-        Ok(client)
-    }
-
-    /// What became of a transaction whose COMMIT was sent: the number of its last event, or a later one.
-    async fn settle(
-        &self,
-        client: Object,
-        transaction: &TransactionId,
-        outcome: Result<(), StoreError>,
-        last_seq: AtomicI64,
-    ) -> Result<Seq, Setback> {
-        match outcome {
-            Ok(()) => Ok(Seq(last_seq.into_inner())),
+        let steps = store::write_and_commit(&client, &writes, &events, &last_seq);
+        let last = match send_in_order(steps).await {
+            Ok(()) => Seq(last_seq.into_inner()),
             Err(error) if error.is_connection_lost() => {
                 drop(Object::take(client));
-                self.ask_fate(transaction, error).await
+                self.ask_fate(&transaction, error).await?
             }
-            Err(error) => Err(set_back(client, error).await),
-        }
-    }
-
-    /// Tells of a batch that is committed; what was remembered of one that is not is forgotten.
-    fn end(
-        &self,
-        decided: Decided,
-        settled: Result<Seq, Setback>,
-        began: Instant,
-    ) -> Result<Vec<Verdict>, Setback> {
-        let Ok(last) = settled else {
-            self.memory().forget(decided.shelves.keys().copied());
-            return settled.map(|_| Vec::new());
+            Err(error) => return Err(set_back(client, error).await),
         };
-        self.announcer.committed(last, &decided.events);
-        self.memory().leave(&decided);
-        let size = decided.verdicts.len();
-        self.pulse.committed(size, &decided.events, began.elapsed());
-        metrics::histogram!("emporium_batch_size").record(size as f64);
+        self.announcer.committed(last, &events);
+        self.pulse.committed(requests.len(), &events, began.elapsed());
+        metrics::histogram!("emporium_batch_size").record(requests.len() as f64);
         metrics::histogram!("emporium_batch_seconds").record(began.elapsed());
-        Ok(decided.verdicts)
-    }
-
-    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(verdicts)
     }
 
     /// The connection broke around COMMIT: asks the database, over another one, what became of the

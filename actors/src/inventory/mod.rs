@@ -2,8 +2,7 @@
 //!
 //! Promises: while one batch commits the next one gathers, so the longer the queue, the larger the
 //! batch, and a lone message waits for nobody; a batch is one transaction of two round trips that
-//! locks carts, orders, categories and stocks, each in id order, or of one where it is all sales of products
-//! that this node has just sold, whose stocks it then only checks; nothing is answered before COMMIT;
+//! locks carts, orders, categories and stocks, each in id order; nothing is answered before COMMIT;
 //! a message that the database refuses fails alone; the fate of a COMMIT whose answer was lost is
 //! asked of the database, never guessed; the queue is no longer than what is served within the longest
 //! wait, and whoever would wait longer is refused at once. The rows of an import are merged a chunk at a
@@ -18,10 +17,10 @@ mod facts;
 mod import;
 mod job;
 mod lane;
-mod memory;
 mod messages;
 mod pipeline;
 mod queue;
+mod shelves;
 mod sold_out;
 pub(crate) mod store;
 

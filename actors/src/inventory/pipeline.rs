@@ -10,26 +10,10 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::future::maybe_done;
-
 use crate::db::StoreError;
 
 /// One statement on its way. Its first poll must send it, so its text must be prepared already.
 pub(crate) type Step<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
-
-/// Sends a step and does not wait for its answer, which what comes back waits for.
-pub(crate) async fn sent(step: Step<'_>) -> Step<'_> {
-    let mut step = Box::pin(maybe_done(step));
-    poll_fn(|cx| {
-        let _ = step.as_mut().poll(cx);
-        Poll::Ready(())
-    })
-    .await;
-    Box::pin(async move {
-        step.as_mut().await;
-        step.as_mut().take_output().unwrap_or(Ok(()))
-    })
-}
 
 /// Sends the steps in order and waits for all of them.
 ///
@@ -95,23 +79,6 @@ mod tests {
         let steps = (0..5).map(|name| step(&sent, name, false, true)).collect();
         assert!(send_in_order(steps).await.is_ok());
         assert_eq!(*sent.lock().unwrap(), [0, 1, 2, 3, 4]);
-    }
-
-    #[tokio::test]
-    async fn a_step_that_was_sent_beforehand_is_the_first_in_order() {
-        let order = Mutex::new(Vec::new());
-        let first = sent(step(&order, 0, false, true)).await;
-        assert_eq!(*order.lock().unwrap(), [0], "it does not wait for others");
-        assert!(send_in_order(vec![first, step(&order, 1, false, true)]).await.is_ok());
-        assert_eq!(*order.lock().unwrap(), [0, 1]);
-    }
-
-    #[tokio::test]
-    async fn a_step_that_could_not_be_sent_beforehand_keeps_others_from_being_sent() {
-        let order = Mutex::new(Vec::new());
-        let first = sent(step(&order, 0, true, true)).await;
-        assert!(send_in_order(vec![first, step(&order, 1, false, true)]).await.is_err());
-        assert!(order.lock().unwrap().is_empty(), "a COMMIT would have followed a missing statement");
     }
 
     #[tokio::test]

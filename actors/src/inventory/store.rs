@@ -2,14 +2,12 @@
 //!
 //! Reading is one pipelined round trip that begins the transaction and locks, in this order: lines of
 //! carts (by user), orders, categories, stocks, each by id; another follows only for products of which
-//! nothing is remembered. Writing is another, which ends in COMMIT. Sales that are decided on what is
-//! remembered are not read for: they are written as soon as the transaction has begun, in a round trip that
-//! ends in COMMIT as well, and locks nothing but the stocks, by id.
+//! nothing is remembered. Writing is another, which ends in COMMIT.
 //! Every transaction of the shop that takes more than one of these locks takes them in this order.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use deadpool_postgres::Object;
 use time::OffsetDateTime;
@@ -19,13 +17,12 @@ use tokio_postgres::types::ToSql;
 use super::decide::Writes;
 use super::facts::{CartLine, Facts, Shelf, Wanted};
 use super::job::Request;
-use super::memory::{Label, Memory};
-use super::pipeline::{Step, sent};
+use super::pipeline::Step;
+use super::shelves::{Label, Shelves};
 use crate::catalog::Product;
 use crate::db::{Query, StoreError, queries};
 use crate::feed::EventKind;
 use crate::idempotency::store::Found;
-use crate::idempotency::{IdempotencyKey, StoredAnswer};
 use crate::orders::Order;
 use crate::orders::store::{item_from, order_from};
 use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, Timestamp, UserId};
@@ -41,7 +38,6 @@ queries! {
     LOCK_STOCK = "inventory/lock_stock.sql";
     LOCK_STOCK_OF = "inventory/lock_stock_of.sql";
     READ_SHELVES = "inventory/read_shelves.sql";
-    READ_STOCK = "inventory/read_stock.sql";
     LIST_MEMBERS = "inventory/list_members.sql";
     READ_PRODUCTS = "inventory/read_products.sql";
     FIND_SKUS = "inventory/find_skus.sql";
@@ -75,24 +71,14 @@ pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A transaction that has begun.
-#[derive(Debug)]
-pub(crate) struct Begun {
-    pub(crate) id: TransactionId,
-    pub(crate) now: Timestamp,
-    /// Ids drawn for products, the first one last.
-    product_ids: Vec<i64>,
-}
-
 /// Begins the transaction, locks and reads: one round trip.
 pub(crate) async fn begin_and_read(
     client: &Object,
     requests: &[&Request],
-    memory: &Mutex<Memory>,
+    shelves: &Mutex<Shelves>,
 ) -> Result<(TransactionId, Facts), StoreError> {
     let wanted = Wanted::by(requests.iter().copied());
-    let orders = lock(memory).ids_to_draw(wanted.orders_to_place, spare(wanted.orders_to_place));
-    let drawn: [&(dyn ToSql + Sync); 2] = [&orders, &wanted.products_to_create];
+    let drawn: [&(dyn ToSql + Sync); 2] = [&wanted.orders_to_place, &wanted.products_to_create];
     let wanted_skus: [&(dyn ToSql + Sync); 1] = [&wanted.skus];
     let (
         begun,
@@ -128,11 +114,17 @@ pub(crate) async fn begin_and_read(
     let (cart_lines, orders, order_lines) = (cart_lines?, orders?, order_lines?);
     let (shared, removable, members) = (shared?, removed?, members?);
     let (stock, products, skus) = (stock?, products?, skus?);
-    let Begun { id, now, product_ids } = begun_from(&batch, memory)?;
+    let batch = batch.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
+    let now = Timestamp(batch.get::<_, OffsetDateTime>(0));
+    // Drawn from the end, so turned round: the earliest order gets the lowest id.
+    let reversed = |mut ids: Vec<i64>| {
+        ids.reverse();
+        ids
+    };
     let mut facts = Facts {
         now,
-        order_ids: lock(memory).take_ids(wanted.orders_to_place),
-        product_ids,
+        order_ids: reversed(batch.get(2)),
+        product_ids: reversed(batch.get(3)),
         answers,
         carts: HashMap::new(),
         orders: HashMap::new(),
@@ -160,67 +152,12 @@ pub(crate) async fn begin_and_read(
     for row in members {
         facts.members.entry(CategoryId(row.get(1))).or_default().push(ProductId(row.get(0)));
     }
-    facts.shelves = label(client, &stock, memory).await?;
+    facts.shelves = label(client, &stock, shelves).await?;
     for row in products {
         let product = product_from(&row);
         facts.products.insert(product.id, product);
     }
-    Ok((id, facts))
-}
-
-/// Reads of these products what a sale has to know, and remembers it.
-pub(crate) async fn read_stock(
-    client: &Object,
-    products: &[i64],
-    memory: &Mutex<Memory>,
-) -> Result<(), StoreError> {
-    for row in by_ids(&READ_STOCK, client, products).await? {
-        let label = Label { name: row.get(4), price: Money::from_cents(row.get(5)), removed: row.get(6) };
-        lock(memory).learn_stock(ProductId(row.get(0)), row.get(3), label, (row.get(1), row.get(2)));
-    }
-    Ok(())
-}
-
-/// Begins the transaction and writes the orders, where `shelves` are what it expects and nothing is locked.
-/// Comes back as soon as it has begun, with the writing under way: one round trip, in the middle of which
-/// the rest can be sent. The transaction's id is known before COMMIT can be.
-pub(crate) async fn begin_and_sell<'a>(
-    client: &'a Object,
-    writes: &'a Writes,
-    shelves: &'a HashMap<ProductId, Shelf>,
-    memory: &Mutex<Memory>,
-) -> Result<(Begun, Step<'a>), StoreError> {
-    let orders = lock(memory).ids_to_draw(0, spare(writes.placed.len() as i64));
-    let drawn: [&(dyn ToSql + Sync); 2] = [&orders, &0_i64];
-    let (begun, batch, selling) = tokio::join! {
-        biased;
-        begin(client),
-        BEGIN_BATCH.rows(client, &drawn),
-        sent(Box::pin(write_orders(client, writes, Some(shelves)))),
-    };
-    begun?;
-    Ok((begun_from(&batch?, memory)?, selling))
-}
-
-/// How many ids to have in hand, after a batch that has placed so many orders, for the next one.
-const fn spare(orders: i64) -> i64 {
-    orders * 2
-}
-
-/// The first row of a batch. Ids are used from the end, so turned round: the earliest gets the lowest.
-fn begun_from(rows: &[Row], memory: &Mutex<Memory>) -> Result<Begun, StoreError> {
-    let row = rows.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
-    lock(memory).keep_ids(row.get(2));
-    let product_ids: Vec<i64> = row.get(3);
-    Ok(Begun {
-        id: TransactionId(row.get(1)),
-        now: Timestamp(row.get::<_, OffsetDateTime>(0)),
-        product_ids: product_ids.into_iter().rev().collect(),
-    })
-}
-
-fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
+    Ok((TransactionId(batch.get(1)), facts))
 }
 
 async fn lock_stock(client: &Object, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
@@ -235,15 +172,16 @@ async fn lock_stock(client: &Object, wanted: &Wanted) -> Result<Vec<Row>, StoreE
 async fn label(
     client: &Object,
     stock: &[Row],
-    memory: &Mutex<Memory>,
+    shelves: &Mutex<Shelves>,
 ) -> Result<HashMap<ProductId, Shelf>, StoreError> {
+    let remembered = || shelves.lock().unwrap_or_else(PoisonError::into_inner);
     let mut labels: HashMap<ProductId, Label> = HashMap::with_capacity(stock.len());
     let mut unread: HashMap<ProductId, i64> = HashMap::new();
     {
-        let memory = lock(memory);
+        let shelves = remembered();
         for row in stock {
             let (product, version) = (ProductId(row.get(0)), row.get(3));
-            match memory.label(product, version) {
+            match shelves.get(product, version) {
                 Some(label) => drop(labels.insert(product, label.clone())),
                 None => drop(unread.insert(product, version)),
             }
@@ -254,16 +192,15 @@ async fn label(
         let product = ProductId(row.get(0));
         let label = Label { name: row.get(1), price: Money::from_cents(row.get(2)), removed: row.get(3) };
         if let Some(version) = unread.get(&product) {
-            lock(memory).learn(product, *version, label.clone());
+            remembered().learn(product, *version, label.clone());
         }
         labels.insert(product, label);
     }
     let labelled = stock.iter().filter_map(|row| {
         let product = ProductId(row.get(0));
         let Label { name, price, removed } = labels.remove(&product)?;
-        let (quantity, stock_version, shelf_version) = (row.get(1), row.get(2), row.get(3));
-        let before = quantity;
-        Some((product, Shelf { name, price, removed, quantity, before, stock_version, shelf_version }))
+        let (quantity, stock_version) = (row.get(1), row.get(2));
+        Some((product, Shelf { name, price, removed, quantity, stock_version }))
     });
     Ok(labelled.collect())
 }
@@ -279,7 +216,7 @@ pub(crate) fn write_and_commit<'a>(
 ) -> Vec<Step<'a>> {
     let mut steps: Vec<Step<'a>> = Vec::new();
     if !writes.stock.is_empty() || !writes.placed.is_empty() {
-        steps.push(Box::pin(write_orders(client, writes, None)));
+        steps.push(Box::pin(write_orders(client, writes)));
     }
     if !writes.cart_lines.is_empty() {
         steps.push(Box::pin(write_ids(&DELETE_CART_LINES, client, writes.cart_lines.clone())));
@@ -314,20 +251,8 @@ pub(crate) fn write_and_commit<'a>(
         let ids = writes.removed_categories.iter().map(|id| id.0).collect();
         steps.push(Box::pin(write_ids(&REMOVE_CATEGORIES, client, ids)));
     }
-    steps.extend(answer_and_commit(client, &writes.answers, events, last_seq));
-    steps
-}
-
-/// What every batch ends with. `last_seq` receives the number of the last event.
-pub(crate) fn answer_and_commit<'a>(
-    client: &'a Object,
-    answers: &'a [(IdempotencyKey, StoredAnswer)],
-    events: &'a [EventKind],
-    last_seq: &'a AtomicI64,
-) -> Vec<Step<'a>> {
-    let mut steps: Vec<Step<'a>> = Vec::new();
-    if !answers.is_empty() {
-        steps.push(Box::pin(idempotency::store::insert(client, answers)));
+    if !writes.answers.is_empty() {
+        steps.push(Box::pin(insert_answers(client, writes)));
     }
     if !events.is_empty() {
         steps.push(Box::pin(async move {
@@ -442,27 +367,14 @@ async fn insert_entries(client: &Object, writes: &Writes) -> Result<(), StoreErr
     INSERT_ENTRIES.execute(client, &[&ids, &deltas, &reasons, &users]).await.map(drop)
 }
 
-/// Without `expected`, the stocks are locked already.
-async fn write_orders(
-    client: &Object,
-    writes: &Writes,
-    expected: Option<&HashMap<ProductId, Shelf>>,
-) -> Result<(), StoreError> {
+async fn write_orders(client: &Object, writes: &Writes) -> Result<(), StoreError> {
     let (counted, quantities): (Vec<i64>, Vec<i64>) =
         writes.stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
-    let (mut before, mut versions, mut shelf_versions) = (Vec::new(), Vec::new(), Vec::new());
-    for shelf in writes.stock.keys().filter_map(|product| expected?.get(product)) {
-        before.push(shelf.before);
-        versions.push(shelf.stock_version);
-        shelf_versions.push(shelf.shelf_version);
-    }
     let orders = &writes.placed;
     let ids: Vec<i64> = orders.iter().map(|order| order.id.0).collect();
     let users: Vec<i64> = orders.iter().map(|order| order.user.0).collect();
     let totals: Vec<i64> = orders.iter().map(|order| order.total_price.cents()).collect();
-    // One for all, since it is the shop's.
-    let hold = orders.first().map(|order| (order.expires_at.0 - order.created_at.0).whole_microseconds());
-    let hold = hold.and_then(|micros| i64::try_from(micros).ok()).unwrap_or_default();
+    let expiries: Vec<OffsetDateTime> = orders.iter().map(|order| order.expires_at.0).collect();
     let lines = LineColumns::of(orders);
     WRITE_ORDERS
         .execute(
@@ -470,13 +382,10 @@ async fn write_orders(
             &[
                 &counted,
                 &quantities,
-                &before,
-                &versions,
-                &shelf_versions,
                 &ids,
                 &users,
                 &totals,
-                &hold,
+                &expiries,
                 &lines.orders,
                 &lines.numbers,
                 &lines.products,
@@ -570,4 +479,9 @@ async fn update_products(client: &Object, writes: &Writes) -> Result<(), StoreEr
         .execute(client, &[&ids, &skus, &names, &descriptions, &prices, &categories, &versions])
         .await
         .map(drop)
+}
+
+async fn insert_answers(client: &Object, writes: &Writes) -> Result<(), StoreError> {
+    let answers: Vec<_> = writes.answers.iter().map(|(key, answer)| (key, answer.clone())).collect();
+    idempotency::store::insert(client, &answers).await
 }

@@ -22,9 +22,7 @@ fn shelf(price: i64, quantity: i64) -> Shelf {
         price: Money::from_cents(price),
         removed: false,
         quantity,
-        before: quantity,
         stock_version: 1,
-        shelf_version: 1,
     }
 }
 
@@ -60,7 +58,7 @@ fn checkout(user: UserId) -> PlaceOrder {
 }
 
 fn run(requests: &[Request], facts: Facts) -> (Vec<Verdict>, Writes, Vec<EventKind>) {
-    let Decided { verdicts, writes, events, .. } = decide(requests.iter(), facts, HOLD);
+    let Decided { verdicts, writes, events } = decide(requests.iter(), facts, HOLD);
     assert_eq!(verdicts.len(), requests.len());
     (verdicts, writes, events)
 }
