@@ -7,8 +7,8 @@
 use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -18,6 +18,7 @@ use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use emporium_actors::Shop;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connection::Connection;
@@ -33,6 +34,9 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the server gathers of an answer before it waits for the client to take it, in bytes. Small,
 /// since a feed's slow reader has it full all the time, with what is soon out of date.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How often observations are summed up, so that they take no more memory than those of this time.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The server could not get its address.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,7 @@ impl Application {
             import_bytes_max: settings.import_bytes_max,
             trusted_proxy_hops: settings.trusted_proxy_hops,
             draining: draining.clone(),
+            metrics: counting(),
         });
         let delay = settings.shutdown_delay;
         let watchdog = Watchdog::start();
@@ -124,6 +129,29 @@ impl Stopper {
         self.watchdog.cut_all();
         self.handle.stop(true).await;
     }
+}
+
+/// Has everything counted from now on, once in a process, and gives what reads it.
+fn counting() -> Option<PrometheusHandle> {
+    static COUNTED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    COUNTED
+        .get_or_init(|| {
+            start_counting().inspect_err(|error| tracing::warn!(%error, "nothing is counted")).ok()
+        })
+        .clone()
+}
+
+fn start_counting() -> io::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new().install_recorder().map_err(io::Error::other)?;
+    let kept = handle.clone();
+    // What is observed gathers until somebody reads it, or it is summed up here.
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(UPKEEP_INTERVAL);
+            kept.run_upkeep();
+        }
+    })?;
+    Ok(handle)
 }
 
 /// Takes the first address of the host that is free.

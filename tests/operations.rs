@@ -55,11 +55,17 @@ async fn the_front_page_answers_json_to_programs() {
 }
 
 #[tokio::test]
-async fn metrics_are_text() {
+async fn metrics_are_text_and_count_what_happens() {
     let app = TestApp::start().await;
+    let (staff, anna) = (app.staff().await, app.customer("anna").await);
+    let lamp = app.product(&staff, "lamp", "2.50", 10).await;
+    app.placed(&anna, lamp, 1).await;
     let answer = app.get("/metrics").await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
+    let text = answer.text();
+    // One batch for the product, one for the order.
+    assert!(text.lines().any(|line| line == "emporium_batch_size_count 2"), "{text}");
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 
 use actix_web::web::ServiceConfig;
 use emporium_actors::Shop;
+use metrics_exporter_prometheus::PrometheusHandle;
 
 /// What handlers share.
 pub struct AppState {
@@ -42,6 +43,8 @@ pub struct AppState {
     pub trusted_proxy_hops: usize,
     /// Set once the process is shutting down; it is then no longer ready.
     pub draining: Arc<AtomicBool>,
+    /// What was counted; `None` where it cannot be.
+    pub metrics: Option<PrometheusHandle>,
 }
 
 /// Declares every endpoint, the busiest first: the router tries them in this order.

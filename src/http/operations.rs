@@ -58,8 +58,8 @@ async fn audit(req: HttpRequest, state: web::Data<AppState>) -> Answer {
     Ok(respond::ok(&state.shop.audit.check().await?))
 }
 
-async fn metrics(handle: Option<web::Data<PrometheusHandle>>) -> HttpResponse {
-    let text = handle.map(|handle| handle.render()).unwrap_or_default();
+async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let text = state.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text)
 }
 
