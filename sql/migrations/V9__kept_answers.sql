@@ -1,5 +1,6 @@
 -- Answers kept for idempotency keys are a few kilobytes where orders have many lines, and compressing them by
--- the default method took an eighth of the time of such a sale. Servers that lack the quick one go on as before.
+-- the default method was an eighth of the work of the connection that writes such sales. Servers that lack the
+-- quick one go on as before.
 DO $$
 BEGIN
     EXECUTE 'ALTER TABLE idempotency_keys ALTER COLUMN body SET COMPRESSION lz4';
