@@ -338,11 +338,7 @@ async fn who_goes_away_before_the_order_began_buys_nothing() {
     ahead.batch_execute("BEGIN; SELECT FROM stock FOR UPDATE").await.unwrap();
     // The first batch waits for the lock; everybody else waits for the batch.
     let first = ask_and_wait(&app, &buyer, &order_of(&[(held, 1)])).await;
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually(Duration::from_secs(5), "the first batch to wait", async || {
-        (app.count(waits).await > 0).then_some(())
-    })
-    .await;
+    app.database().waiting_for_locks(1).await;
     let mut waiting = Vec::new();
     for _ in 0..20 {
         waiting.push(ask_and_wait(&app, &buyer, &order_of(&[(held, 2)])).await);

@@ -117,12 +117,7 @@ async fn holds_that_ran_out_while_no_node_was_there_end_once_when_two_come_back(
     let ahead = database.client().await;
     ahead.batch_execute("BEGIN; SELECT FROM stock FOR UPDATE").await.expect("the stock's lock");
     let nodes = tokio::join!(Process::on(&database, &folder, &HOLD), Process::on(&database, &folder, &HOLD));
-    eventually(Duration::from_secs(4), "both nodes look for holds", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        (database.count(waiting).await == 2).then_some(())
-    })
-    .await;
+    database.waiting_for_locks(2).await;
     ahead.batch_execute("COMMIT").await.expect("the lock is released");
     all_expire(&database, Duration::from_secs(3)).await;
     // Both have had time to look.

@@ -8,6 +8,8 @@ use emporium_actors::db::{Database, migrate};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, NoTls, Row};
 
+use super::eventually;
+
 /// Held while the template is looked for and made; any number that nobody else uses.
 const TEMPLATE_LOCK: i64 = 0x7465_6d70_6c61_7465;
 
@@ -70,6 +72,16 @@ impl TestDatabase {
     /// A connection to it.
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
+    }
+
+    /// Returns once so many connections wait for a lock, which they must do within a few seconds.
+    pub(crate) async fn waiting_for_locks(&self, connections: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually(Duration::from_secs(5), "connections wait for a lock", async || {
+            (self.count(waiting).await == connections).then_some(())
+        })
+        .await;
     }
 }
 
