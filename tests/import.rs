@@ -585,6 +585,98 @@ async fn an_import_whose_database_goes_away_says_so_and_can_be_repeated() {
     app.database().event_log_is_whole().await;
 }
 
+/// The numbered products, those of every other stretch of 5,000 alone.
+fn every_other_stretch(count: usize, stock: i64) -> String {
+    let all = numbered(count, stock);
+    let is_wanted = |line: usize| line == 0 || (line - 1) / 5000 % 2 == 1;
+    let wanted = all.lines().enumerate().filter(|(line, _)| is_wanted(*line));
+    wanted.map(|(_, row)| format!("{row}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_of_old_and_new_whose_transactions_are_ended_does_each_row_once() {
+    const PRODUCTS: usize = 20_000;
+    const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL
+        ORDER BY random() LIMIT 1";
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    report(&app.send(&import(&staff, "", CSV, every_other_stretch(PRODUCTS, 10))).await);
+    let over = AtomicBool::new(false);
+    // Whenever it has come a little further.
+    let shake = async {
+        let (client, mut ended, mut ended_at) = (app.database().client().await, 0, -1);
+        while !over.load(Ordering::Relaxed) {
+            let done = done_line(app.database(), "delivery").await;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..100))).await;
+            if done > ended_at && !client.query(END, &[]).await.expect("a transaction to end").is_empty() {
+                (ended, ended_at) = (ended + 1, done);
+            }
+        }
+        ended
+    };
+    let bring = async {
+        let mut client = app.client().timeout(Duration::from_secs(120));
+        let told = loop {
+            let request = import(&staff, "?id=delivery", CSV, numbered(PRODUCTS, 11));
+            let answer = client.send(&request).await.unwrap();
+            if answer.status == 200 && lines(&answer).last().unwrap()["type"] == json!("report") {
+                break report(&answer).0;
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        told
+    };
+    let (told, ended) = tokio::join!(bring, shake);
+    assert!(ended > 2, "{ended} transactions ended");
+    assert_eq!(counts(&told), [PRODUCTS as i64 / 2, PRODUCTS as i64 / 2, 0, 0]);
+    assert_eq!(app.count("SELECT count(*) FROM stock WHERE quantity = 11").await, PRODUCTS as i64);
+    assert_eq!(app.count("SELECT count(*) FROM products").await, PRODUCTS as i64);
+    app.audit_is_clean(&staff).await;
+    app.database().event_log_is_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_order() {
+    const PRODUCTS: usize = 20_000;
+    // Who holds the lock is one of them.
+    const WRITTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND state = 'idle in transaction' AND backend_xid IS NOT NULL";
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let ahead = app.database().client().await;
+    let mut client = app.client().timeout(Duration::from_secs(120));
+    let request = import(&staff, "?id=delivery", CSV, numbered(PRODUCTS, 10));
+    let hold_up = async {
+        while done_line(app.database(), "delivery").await == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        ahead.batch_execute("BEGIN; SELECT FROM imports FOR UPDATE").await.expect("the import's lock");
+        let before = done_line(app.database(), "delivery").await;
+        eventually(Duration::from_secs(5), "the next chunk is written", async || {
+            (app.count(WRITTEN).await == 2).then_some(())
+        })
+        .await;
+        app.database().waiting_for_locks(1).await;
+        // It does not wait for ever, and nobody else for it.
+        eventually(Duration::from_secs(4), "the next chunk gives up", async || {
+            (app.count(WRITTEN).await == 1).then_some(())
+        })
+        .await;
+        assert_eq!(done_line(app.database(), "delivery").await, before);
+        ahead.batch_execute("COMMIT").await.expect("the lock is released");
+    };
+    let (answer, ()) = tokio::join!(client.send(&request), hold_up);
+    assert_eq!(counts(&report(&answer.unwrap()).0), [PRODUCTS as i64, 0, 0, 0]);
+    // Ids are drawn when a chunk begins, events numbered when it is committed.
+    let disorder = "SELECT count(*) FROM (
+        SELECT subject < lag(subject) OVER (ORDER BY seq) AS is_late FROM events WHERE kind = 'stock'
+    ) told WHERE is_late";
+    assert_eq!(app.count(disorder).await, 0);
+    app.audit_is_clean(&staff).await;
+    app.database().event_log_is_whole().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_whose_client_goes_away_stops_and_goes_on_with_the_next_one() {
     const PRODUCTS: usize = 12_000;

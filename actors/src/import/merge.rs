@@ -1,13 +1,14 @@
-//! From what has been taken in to what the shop says: chunk after chunk, in a task of its own.
+//! From what has been taken in to what the shop says: chunk after chunk, in a task of its own; two at once while
+//! the shop is quiet and the rows are new.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
-use super::messages::{Counts, MergeRows, Merged};
+use super::messages::{Chunk, Counts, MergeRows, Merged, Opening, Place};
 use super::row::RowFault;
 use super::staging::Staging;
 use super::store::{self, Known};
@@ -25,6 +26,9 @@ const CHUNK_MIN: i64 = 50;
 /// sells, and while it does not.
 const CHUNK_TIME: Duration = Duration::from_millis(40);
 const CHUNK_TIME_QUIET: Duration = Duration::from_millis(250);
+/// Rows after which the search indexes are tidied: all at once, they take half the time of four times a
+/// quarter, and until then each search reads all that was written.
+const TIDY_ROWS: i64 = 10_000;
 /// How often a chunk is tried while the database is out of reach.
 const ATTEMPTS: u32 = 8;
 /// The wait before a second try; it doubles with each further one.
@@ -102,17 +106,24 @@ impl Merging {
 }
 
 /// What is written to the search indexes goes to where searches find it quickly: while the shop is quiet, on
-/// a connection beside the merging one, which would otherwise stop for it every few chunks.
+/// a connection beside the merging ones, which would otherwise stop for it every few chunks.
 #[derive(Default)]
-struct Tidying(Option<JoinHandle<()>>);
+struct Tidying {
+    task: Option<JoinHandle<()>>,
+    /// Rows that were done when it last began.
+    rows: i64,
+}
 
 impl Tidying {
-    fn go_on(&mut self, shared: &Shared) {
-        if self.0.as_ref().is_some_and(|task| !task.is_finished()) {
+    /// Begins, unless it is under way or there is little to be done: so many rows are done by now.
+    fn go_on(&mut self, shared: &Shared, rows: i64) {
+        let is_under_way = self.task.as_ref().is_some_and(|task| !task.is_finished());
+        if is_under_way || rows - self.rows < TIDY_ROWS {
             return;
         }
+        self.rows = rows;
         let readers = shared.readers.clone();
-        self.0 = Some(shared.threads.spawn(async move {
+        self.task = Some(shared.threads.spawn(async move {
             let tidied = async { tidy_search(&readers.client("catalog/tidy_search.sql").await?).await };
             if let Err(error) = tidied.await {
                 // A shop that does not own its tables leaves it to the database.
@@ -120,6 +131,14 @@ impl Tidying {
             }
         }));
     }
+}
+
+/// A chunk that is being merged, or soon will be.
+struct UnderWay {
+    chunk: Chunk,
+    merged: JoinHandle<Result<Merged, ImportError>>,
+    /// When the next one may set off; fails when it may not.
+    opening: oneshot::Receiver<Opening>,
 }
 
 /// The other end of a [`Merging`].
@@ -193,8 +212,25 @@ impl Import {
 
     /// Does chunk after chunk until so many rows are done, those done before included.
     async fn merge_rows(&self, rows: i64, tell: &Teller) -> Result<Counts, ImportError> {
+        let mut ahead = None;
+        let merged = self.merge_chunks(rows, tell, &mut ahead).await;
+        if let Some(UnderWay { merged, .. }) = ahead {
+            // Its rows must not be put away before it has ended.
+            merged.await.ok();
+        }
+        merged
+    }
+
+    /// As `merge_rows`, which sees to what is `ahead` when this ends.
+    async fn merge_chunks(
+        &self,
+        rows: i64,
+        tell: &Teller,
+        ahead: &mut Option<UnderWay>,
+    ) -> Result<Counts, ImportError> {
         let mut chunk = self.first_chunk();
         let mut counts = self.before.as_ref().map(|before| before.counts).unwrap_or_default();
+        let mut is_selling = true;
         let mut tidying = Tidying::default();
         loop {
             tell.progress.send_replace(Progress { rows, done: counts.rows() });
@@ -205,24 +241,28 @@ impl Import {
             if tell.progress.is_closed() {
                 return Err(ImportError::Abandoned);
             }
-            let merged = self.merge_chunk(&chunk, counts).await?;
+            if self.before.is_some() && !is_selling {
+                tidying.go_on(&self.staging.shared, counts.rows());
+            }
+            let merged = match &self.before {
+                None => inventory::check_rows(self.staging.line.client()?, &chunk, counts).await?,
+                Some(_) => self.merge_chunk(&mut chunk, !is_selling, ahead).await?,
+            };
             tell.tell(merged.faults);
             if merged.up_to == chunk.after {
                 // The table of staged rows is emptied when the server has to recover.
                 tracing::warn!(id = self.id, "staged rows of an import are gone");
                 return Err(ImportError::Unavailable);
             }
-            if self.before.is_some() && !merged.is_selling {
-                tidying.go_on(&self.staging.shared);
-            }
-            chunk.rows_max = next_size(chunk.rows_max, merged.took, merged.is_selling);
+            is_selling = merged.is_selling;
+            chunk.rows_max = next_size(chunk.rows_max, merged.took, is_selling);
             chunk.locks_first = merged.counts.updated > counts.updated;
             (chunk.after, counts) = (merged.up_to, merged.counts);
         }
     }
 
-    fn first_chunk(&self) -> MergeRows {
-        MergeRows {
+    fn first_chunk(&self) -> Chunk {
+        Chunk {
             id: self.id.clone(),
             run: self.staging.run,
             by: self.staging.request.by,
@@ -233,22 +273,63 @@ impl Import {
         }
     }
 
-    /// Does a chunk, again while the database is out of reach; `counts` is what became of the rows before.
-    async fn merge_chunk(&self, chunk: &MergeRows, counts: Counts) -> Result<Merged, ImportError> {
-        if self.before.is_none() {
-            let client = self.staging.line.client()?;
-            return Ok(inventory::check_rows(client, chunk, counts).await?);
-        }
-        let mut wait = FIRST_WAIT;
+    /// Does a chunk, again while the database is out of reach. What is `ahead` is under way already, and is
+    /// this chunk; left there is the next one, if it may set off before this one is done.
+    async fn merge_chunk(
+        &self,
+        chunk: &mut Chunk,
+        may_open: bool,
+        ahead: &mut Option<UnderWay>,
+    ) -> Result<Merged, ImportError> {
+        let next_size = chunk.rows_max;
+        // One that was behind another has not been tried yet if it came to nothing.
+        let (mut under_way, mut wait) = match ahead.take() {
+            Some(under_way) => (under_way, Duration::ZERO),
+            None => (self.set_off(chunk.clone(), None, may_open), FIRST_WAIT),
+        };
+        *chunk = under_way.chunk.clone();
         for _ in 1..ATTEMPTS {
-            match self.staging.shared.inventory.merge(chunk.clone()).await {
-                Ok(Err(ImportError::Unavailable)) | Err(_) => tokio::time::sleep(wait).await,
-                Ok(merged) => return merged,
+            match self.first_of(under_way, next_size, may_open, ahead).await {
+                Err(ImportError::Unavailable) => tokio::time::sleep(wait).await,
+                merged => return merged,
             }
-            wait *= 2;
+            wait = (wait * 2).max(FIRST_WAIT);
+            under_way = self.set_off(chunk.clone(), None, false);
         }
-        self.staging.shared.inventory.merge(chunk.clone()).await.unwrap_or(Err(ImportError::Unavailable))
+        ended(under_way.merged.await)
     }
+
+    /// What a chunk comes to; the next one, of `next_size`, sets off meanwhile if it may.
+    async fn first_of(
+        &self,
+        UnderWay { chunk, mut merged, opening }: UnderWay,
+        next_size: i64,
+        may_open: bool,
+        ahead: &mut Option<UnderWay>,
+    ) -> Result<Merged, ImportError> {
+        tokio::select! {
+            merged = &mut merged => ended(merged),
+            Ok(Opening { after, ahead: place }) = opening => {
+                let next = Chunk { after, rows_max: next_size, locks_first: false, ..chunk };
+                *ahead = Some(self.set_off(next, Some(place), may_open));
+                ended(merged.await)
+            }
+        }
+    }
+
+    /// Has a chunk merged, behind the one whose end `ahead` tells.
+    fn set_off(&self, chunk: Chunk, ahead: Option<oneshot::Receiver<()>>, may_open: bool) -> UnderWay {
+        let (behind, opening) = oneshot::channel();
+        let place = Place { ahead, behind: may_open.then_some(behind) };
+        let inventory = self.staging.shared.inventory.clone();
+        let rows = MergeRows { chunk: chunk.clone(), place };
+        let merged = async move { inventory.merge(rows).await.unwrap_or(Err(ImportError::Unavailable)) };
+        UnderWay { chunk, merged: self.staging.shared.threads.spawn(merged), opening }
+    }
+}
+
+fn ended(merged: Result<Result<Merged, ImportError>, JoinError>) -> Result<Merged, ImportError> {
+    merged.unwrap_or(Err(ImportError::Internal))
 }
 
 /// The rows of the next chunk, so that it takes about as long as it should.

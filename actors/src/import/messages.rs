@@ -4,15 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use tokio::sync::oneshot;
 
 use super::{ImportError, RowFault};
 use crate::types::UserId;
 
 /// Does the next rows of an import: one transaction, in which every change of stock is written as a
 /// correction is, and how far the import has come with it.
-#[derive(Clone, Debug, Message)]
+#[derive(Debug, Message)]
 #[rtype(result = "Result<Merged, ImportError>")]
 pub struct MergeRows {
+    /// Which rows.
+    pub chunk: Chunk,
+    /// Where they stand among those that are under way.
+    pub place: Place,
+}
+
+/// Where a chunk stands in its import when another one is under way beside it; by default none is.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Told when the chunk ahead is committed, which comes first; closed when that came to nothing. Such a
+    /// chunk is tried once.
+    pub ahead: Option<oneshot::Receiver<()>>,
+    /// Where the next one is told that it may set off; closed where it may not.
+    pub behind: Option<oneshot::Sender<Opening>>,
+}
+
+/// What the next chunk needs to set off before this one is committed.
+#[derive(Debug)]
+pub struct Opening {
+    /// It has the rows after this line.
+    pub after: i64,
+    /// Its place.
+    pub ahead: oneshot::Receiver<()>,
+}
+
+/// Some rows of an import.
+#[derive(Clone, Debug)]
+pub struct Chunk {
     /// The import's id.
     pub id: String,
     /// The attempt whose rows they are; an earlier one is refused with [`ImportError::UnderWay`].
@@ -38,7 +67,7 @@ pub struct Merged {
     pub counts: Counts,
     /// Why rows were refused just now.
     pub faults: Vec<RowFault>,
-    /// How long that took, without any waiting for a turn.
+    /// How long that took, without any waiting for a turn or for the chunk ahead.
     pub took: Duration,
     /// Whether the shop sold meanwhile, on this node.
     pub is_selling: bool,

@@ -3,7 +3,7 @@
 //! An import is taken in first (`staging`): every row, checked by itself, is copied into a table that
 //! belongs to the attempt, while the content is hashed. Only then is anything changed (`merge`): a row
 //! whose sku an earlier row has is refused, categories that are missing are made, and the inventory
-//! merges the rows in the order of the content, a short transaction at a time.
+//! merges the rows in short transactions, which are committed in the order of the content.
 //!
 //! Promises: a row is known by its `sku` and done wholly or refused with its line and column, whatever
 //! becomes of the others; memory is constant however long the content is; what is refused as a whole has
@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 pub use error::ImportError;
 pub use export::{EXPORT_PAGE_ROWS, ExportRow};
 pub use merge::{Import, ImportNews, ImportReport, Merging, Progress};
-pub use messages::{Counts, MergeRows, Merged};
+pub use messages::{Chunk, Counts, MergeRows, Merged, Opening, Place};
 pub use row::{CategoryRef, ImportRow, RowFault, StockChange};
 pub use staging::Staging;
 

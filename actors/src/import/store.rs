@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::FAULTS_MAX;
 use super::export::{EXPORT_PAGE_ROWS, ExportRow};
-use super::messages::{Counts, MergeRows};
+use super::messages::{Chunk, Counts};
 use super::row::{ImportRow, RowFault, StockChange};
 use crate::db::{StoreError, queries};
 use crate::types::{CategoryId, Money, ProductId, Timestamp, UserId};
@@ -251,23 +251,23 @@ pub(crate) async fn prepare_merge(client: &Object) -> Result<(), StoreError> {
 }
 
 /// How far an import has come, locked, and the transaction's id before it; `None` when another attempt has
-/// taken it up.
+/// taken it up. Whoever holds more than that never waits here for long: it is the last lock but the events'.
 pub(crate) async fn lock_import(
     client: &Object,
-    chunk: &MergeRows,
+    chunk: &Chunk,
 ) -> Result<Option<(String, i64, Counts)>, StoreError> {
     let row = LOCK_IMPORT.opt(client, &[&chunk.id, &chunk.run]).await?;
     Ok(row.map(|row| (row.get(5), row.get(0), counts_from(&row, 1))))
 }
 
 /// Which of the categories of the next rows exist; locked.
-pub(crate) async fn lock_categories(client: &Object, chunk: &MergeRows) -> Result<HashSet<i64>, StoreError> {
+pub(crate) async fn lock_categories(client: &Object, chunk: &Chunk) -> Result<HashSet<i64>, StoreError> {
     let params: [&(dyn ToSql + Sync); 4] = [&chunk.run, &chunk.after, &chunk.rows_max, &&*chunk.categories];
     Ok(LOCK_CATEGORIES.rows(client, &params).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// The products that the next rows change; their stock is locked.
-pub(crate) async fn lock_stock(client: &Object, chunk: &MergeRows) -> Result<HashSet<i64>, StoreError> {
+pub(crate) async fn lock_stock(client: &Object, chunk: &Chunk) -> Result<HashSet<i64>, StoreError> {
     let params: [&(dyn ToSql + Sync); 4] = [&chunk.run, &chunk.after, &chunk.rows_max, &&*chunk.categories];
     Ok(LOCK_STOCK.rows(client, &params).await?.iter().map(|row| row.get(0)).collect())
 }
@@ -275,7 +275,7 @@ pub(crate) async fn lock_stock(client: &Object, chunk: &MergeRows) -> Result<Has
 /// The next rows, by line; with ids for new products where those are to be made.
 pub(crate) async fn read_rows(
     client: &Object,
-    chunk: &MergeRows,
+    chunk: &Chunk,
     draws_ids: bool,
 ) -> Result<Vec<Resolved>, StoreError> {
     let params: [&(dyn ToSql + Sync); 5] =
@@ -302,25 +302,33 @@ fn resolved_from(row: &Row) -> Resolved {
 /// Makes the products of rows.
 pub(crate) async fn insert_products(
     client: &Object,
-    chunk: &MergeRows,
+    chunk: &Chunk,
     up_to: i64,
     new: &Lines,
 ) -> Result<(), StoreError> {
     let params: [&(dyn ToSql + Sync); 6] =
         [&chunk.run, &chunk.after, &up_to, &&*chunk.categories, &new.lines, &new.products];
-    INSERT_PRODUCTS.execute(client, &params).await.map(drop)
+    match INSERT_PRODUCTS.execute(client, &params).await? {
+        inserted if inserted == new.lines.len() as u64 => Ok(()),
+        // Rows have gone since they were read.
+        _ => Err(StoreError::unavailable(INSERT_PRODUCTS.name)),
+    }
 }
 
 /// Writes what rows say into the catalogue rows of their products.
 pub(crate) async fn update_products(
     client: &Object,
-    chunk: &MergeRows,
+    chunk: &Chunk,
     up_to: i64,
     edited: &Lines,
 ) -> Result<(), StoreError> {
     let params: [&(dyn ToSql + Sync); 6] =
         [&chunk.run, &chunk.after, &up_to, &&*chunk.categories, &edited.lines, &edited.products];
-    UPDATE_PRODUCTS.execute(client, &params).await.map(drop)
+    match UPDATE_PRODUCTS.execute(client, &params).await? {
+        updated if updated == edited.lines.len() as u64 => Ok(()),
+        // Rows have gone since they were read.
+        _ => Err(StoreError::unavailable(UPDATE_PRODUCTS.name)),
+    }
 }
 
 /// Writes down how far a locked import has come.

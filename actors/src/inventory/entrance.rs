@@ -6,7 +6,7 @@ use actix::dev::OneshotSender;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::import::ImportLane;
+use super::import::{self, ImportLane};
 use super::job::{Ask, Failure};
 use super::lane::Lane;
 use super::queue::Queue;
@@ -38,7 +38,9 @@ impl Inventory {
         let (db, hold, shelves) = (database.dedicated(2)?, settings.hold, Arc::default());
         let lane = Lane { db, announcer, hold, shelves, pulse };
         let threads = database.handle();
-        let imports = ImportLane::new(Lane { db: database.dedicated(2)?, ..lane.clone() }, threads.clone());
+        // One more than chunks at once, for the same.
+        let import_db = database.dedicated(import::AT_ONCE as usize + 1)?;
+        let imports = ImportLane::new(Lane { db: import_db, ..lane.clone() }, threads.clone());
         let (queue, mailbox) =
             (Queue::new(settings, lane.pulse.clone(), imports.clone()), settings.queue_max);
         let actor = InventoryActor::start_in_arbiter(on, move |ctx| {
@@ -65,8 +67,8 @@ impl Inventory {
     ///
     /// # Errors
     /// When the actor is gone.
-    pub(crate) async fn merge(&self, chunk: MergeRows) -> Result<Result<Merged, ImportError>, MailboxError> {
-        self.actor.send(chunk).await
+    pub(crate) async fn merge(&self, rows: MergeRows) -> Result<Result<Merged, ImportError>, MailboxError> {
+        self.actor.send(rows).await
     }
 
     /// Asks on somebody's behalf: the batch answers them itself, with no actor in between.

@@ -1,25 +1,32 @@
 //! The next rows of an import as one transaction, beside the batches and on a connection of its own, as
 //! a batch of another node would be.
 //!
-//! Reading is one round trip that begins the transaction, locks (the import, then what every batch
-//! locks, in the batches' order: categories, and of the known products the stocks that change, each by
-//! id) and reads the rows with the products that they are about; where the rows before were all new or
-//! changed nothing, the stocks are locked only if that turns out wrong. They are decided in memory; their texts
-//! stay in the database. Writing is another round trip, which ends in COMMIT, and writes how far the
-//! import has come beside what it did. While the shop sells, the imports of a node rest after a chunk for
-//! [`GIVE_WAY`] times as long as it took.
+//! Reading is one round trip that begins the transaction, locks what every batch locks, in the batches'
+//! order (categories, and of the known products the stocks that change, each by id), and reads the rows with
+//! the products that they are about; where the rows before were all new or changed nothing, the stocks are
+//! locked only if that turns out wrong. They are decided in memory; their texts stay in the database. Writing
+//! is another round trip. Only then is the import locked, and found where this chunk begins, or the
+//! transaction is given up; how far it has come is committed with what was done.
+//!
+//! While the shop is quiet, the next chunk sets off as soon as one has been decided, on a second connection, and
+//! waits before it locks the import until the one ahead has committed. Rows are thus done in their order, and
+//! what is recorded is all that was done. Two that wait for each other outside the database must not wait inside
+//! it: a chunk sets off when the one ahead has its locks, locks no stock (or it gives up), is given up when
+//! the one ahead has to try again, and does not wait for longer than [`AHEAD_PATIENCE`]. While the
+//! shop sells, the imports of a node take turns, and rest after a chunk for [`GIVE_WAY`] times as long as it took.
 
 mod decide;
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use deadpool_postgres::Object;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::actor::InventoryActor;
 use super::lane::{Lane, Setback, clear, set_back};
@@ -27,7 +34,7 @@ use super::pipeline::{Step, send_in_order};
 use super::store::{self as batch_store, SKU_CONSTRAINT, TransactionId};
 use crate::db::StoreError;
 use crate::import::store::{self, Resolved};
-use crate::import::{Counts, ImportError, MergeRows, Merged};
+use crate::import::{Chunk, Counts, ImportError, MergeRows, Merged, Opening, Place};
 use crate::types::Seq;
 use decide::{Decided, Locked, decide};
 
@@ -37,24 +44,40 @@ const ATTEMPTS_MAX: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long an import rests while the shop sells, in times of its last chunk.
 const GIVE_WAY: u32 = 1;
+/// Chunks that are under way at once, of all imports of a node, each on a connection of its own.
+pub(super) const AT_ONCE: u32 = 2;
+/// How long a chunk waits for the one ahead of it.
+const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// Plans are made for each chunk: the tables grow meanwhile, and a plan for a small one would scan a
-/// large one.
-const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan";
+/// large one. The search indexes are tidied beside the import, long before they take up so much room.
+const BEGIN: &str =
+    "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL gin_pending_list_limit = '64MB'";
 
 /// The imports' way to the database, and whose turn it is.
 #[derive(Clone)]
 pub(super) struct ImportLane {
     lane: Lane,
     threads: Handle,
+    turns: Arc<Semaphore>,
     /// When the next chunk may begin.
-    turn: Arc<Mutex<Instant>>,
+    rested: Arc<Mutex<Instant>>,
+    /// Whether the shop sold during the last chunk.
+    is_selling: Arc<AtomicBool>,
     /// Batches that have begun.
     batches: Arc<AtomicU64>,
 }
 
 impl ImportLane {
     pub(super) fn new(lane: Lane, threads: Handle) -> Self {
-        Self { lane, threads, turn: Arc::new(Mutex::new(Instant::now())), batches: Arc::default() }
+        let (turns, rested) = (Semaphore::new(AT_ONCE as usize), Mutex::new(Instant::now()));
+        Self {
+            lane,
+            threads,
+            turns: Arc::new(turns),
+            rested: Arc::new(rested),
+            is_selling: Arc::default(),
+            batches: Arc::default(),
+        }
     }
 
     /// The shop sells.
@@ -62,15 +85,27 @@ impl ImportLane {
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn merge_in_turn(self, chunk: MergeRows) -> Result<Merged, ImportError> {
-        let mut turn = self.turn.lock().await;
-        tokio::time::sleep_until((*turn).into()).await;
+    async fn merge_in_turn(self, MergeRows { chunk, place }: MergeRows) -> Result<Merged, ImportError> {
+        let seats = if self.is_selling.load(Ordering::Relaxed) { AT_ONCE } else { 1 };
+        // Never closed.
+        let _turn = self.turns.acquire_many(seats).await;
+        tokio::time::sleep_until(self.rested().into()).await;
         let (began, batches) = (Instant::now(), self.batches.load(Ordering::Relaxed));
-        let merged = self.lane.merge(&chunk).await;
-        let took = began.elapsed();
+        let merged = self.lane.merge(&chunk, place).await;
         let is_selling = self.batches.load(Ordering::Relaxed) != batches;
-        *turn = Instant::now() + if is_selling { took * GIVE_WAY } else { Duration::ZERO };
-        merged.map(|merged| Merged { took, is_selling, ..merged })
+        self.is_selling.store(is_selling, Ordering::Relaxed);
+        if is_selling {
+            *self.rest() = Instant::now() + began.elapsed() * GIVE_WAY;
+        }
+        merged.map(|merged| Merged { is_selling, ..merged })
+    }
+
+    fn rested(&self) -> Instant {
+        *self.rest()
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Instant> {
+        self.rested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,10 +114,10 @@ impl ImportLane {
 impl Handler<MergeRows> for InventoryActor {
     type Result = ResponseFuture<Result<Merged, ImportError>>;
 
-    fn handle(&mut self, chunk: MergeRows, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, rows: MergeRows, _: &mut Context<Self>) -> Self::Result {
         let lane = self.imports.clone();
         // In a task of its own, since it must outlive whoever asked for it.
-        let merging = lane.threads.clone().spawn(lane.merge_in_turn(chunk));
+        let merging = lane.threads.clone().spawn(lane.merge_in_turn(rows));
         Box::pin(async move {
             merging.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "a chunk of an import was broken off");
@@ -93,33 +128,38 @@ impl Handler<MergeRows> for InventoryActor {
 }
 
 /// What the next rows would come to, with nothing locked or written; `counts` is what came of those before.
-pub(crate) async fn check_rows(
-    client: &Object,
-    chunk: &MergeRows,
-    counts: Counts,
-) -> Result<Merged, StoreError> {
+pub(crate) async fn check_rows(client: &Object, chunk: &Chunk, counts: Counts) -> Result<Merged, StoreError> {
     let began = Instant::now();
     let rows = store::read_rows(client, chunk, false).await?;
     // Never `None` where nothing has to be locked.
     let decided = decide(chunk, &rows, None).unwrap_or_default();
-    Ok(merged(chunk, counts, decided, began))
+    Ok(merged(chunk, counts, decided, began.elapsed()))
 }
 
 /// What a chunk rests on.
 struct Read {
-    transaction: TransactionId,
-    done_line: i64,
-    counts: Counts,
     locked: Locked,
     rows: Vec<Resolved>,
 }
 
 impl Lane {
     /// Carries a chunk out. Must not be cancelled.
-    async fn merge(&self, chunk: &MergeRows) -> Result<Merged, ImportError> {
+    async fn merge(&self, chunk: &Chunk, mut place: Place) -> Result<Merged, ImportError> {
+        match place.ahead.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Ok(())) => place.ahead = None,
+            Some(Err(TryRecvError::Closed)) => return Err(ImportError::Unavailable),
+            Some(Err(TryRecvError::Empty)) | None => {}
+        }
+        if place.ahead.is_some() {
+            return match self.try_merge(chunk, &mut place).await {
+                // Whoever asked asks again when the one ahead has ended.
+                Err(Setback::Again(_)) => Err(ImportError::Unavailable),
+                other => told(other),
+            };
+        }
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS_MAX {
-            match self.try_merge(chunk).await {
+            match self.try_merge(chunk, &mut place).await {
                 Err(Setback::Again(error)) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "trying a chunk again");
                     metrics::counter!("emporium_import_retries_total").increment(1);
@@ -129,31 +169,21 @@ impl Lane {
                 other => return told(other),
             }
         }
-        told(self.try_merge(chunk).await)
+        told(self.try_merge(chunk, &mut place).await)
     }
 
     /// `None` when another attempt has taken the import up.
-    async fn try_merge(&self, chunk: &MergeRows) -> Result<Option<Merged>, Setback> {
+    async fn try_merge(&self, chunk: &Chunk, place: &mut Place) -> Result<Option<Merged>, Setback> {
         let began = Instant::now();
         let client = self.db.client("inventory/import").await.map_err(Setback::Unavailable)?;
         batch_store::prepare(&client).await.map_err(Setback::Again)?;
         store::prepare_merge(&client).await.map_err(Setback::Again)?;
-        let read = match begin_and_read(&client, chunk).await {
+        let mut read = match begin_and_read(&client, chunk).await {
             Ok(read) => read,
             Err(error) => return Err(set_back(client, error).await),
         };
-        let Some(mut read) = read else {
-            clear(client).await;
-            return Ok(None);
-        };
-        let counts = read.counts;
-        if read.done_line > chunk.after || read.rows.is_empty() {
-            // It is done, and only its answer was lost; or nothing is left to do.
-            clear(client).await;
-            return Ok(Some(Merged { up_to: read.done_line.max(chunk.after), counts, ..Merged::default() }));
-        }
         let mut decided = decide(chunk, &read.rows, Some(&read.locked));
-        if decided.is_none() && !chunk.locks_first {
+        if decided.is_none() && !chunk.locks_first && place.ahead.is_none() {
             if let Err(error) = lock_and_read(&client, chunk, &mut read).await {
                 return Err(set_back(client, error).await);
             }
@@ -164,51 +194,104 @@ impl Lane {
             clear(client).await;
             return Err(Setback::Again(StoreError::unavailable("import/lock_stock.sql")));
         };
-        let Read { transaction, rows, .. } = read;
-        let last_seq = AtomicI64::new(0);
-        let last = match send_in_order(write_and_commit(&client, chunk, counts, &decided, &last_seq)).await {
-            Ok(()) => Seq(last_seq.into_inner()),
-            Err(error) if error.is_connection_lost() => {
-                drop(Object::take(client));
-                self.ask_fate(&transaction, error).await?
-            }
+        let done = open_behind(chunk, &read, &decided, place);
+        match send_in_order(write(&client, chunk, &decided)).await {
+            Ok(()) => {}
             Err(error) if error.constraint() == Some(SKU_CONSTRAINT) => {
                 // Somebody else has just made a product with this sku; next time it is known.
                 clear(client).await;
                 return Err(Setback::Again(error));
             }
             Err(error) => return Err(set_back(client, error).await),
+        }
+        let mut took = began.elapsed();
+        if !wait_for(place.ahead.take()).await {
+            clear(client).await;
+            return Err(Setback::Again(StoreError::timed_out("import/lock_import.sql")));
+        }
+        let waited = Instant::now();
+        let (transaction, done_line, counts) = match store::lock_import(&client, chunk).await {
+            Ok(Some(import)) => import,
+            Ok(None) => {
+                clear(client).await;
+                return Ok(None);
+            }
+            Err(error) => return Err(set_back(client, error).await),
         };
+        if done_line < chunk.after {
+            // The chunk ahead came to less than it was about to.
+            clear(client).await;
+            return Err(Setback::Again(StoreError::unavailable("import/lock_import.sql")));
+        }
+        if done_line > chunk.after || read.rows.is_empty() {
+            // It is done, and only its answer was lost; or nothing is left to do.
+            clear(client).await;
+            return Ok(Some(Merged { up_to: done_line.max(chunk.after), counts, ..Merged::default() }));
+        }
+        let last_seq = AtomicI64::new(0);
+        let last = match send_in_order(finish(&client, chunk, counts, &decided, &last_seq)).await {
+            Ok(()) => Seq(last_seq.into_inner()),
+            Err(error) if error.is_connection_lost() => {
+                drop(Object::take(client));
+                self.ask_fate(&TransactionId(transaction), error).await?
+            }
+            Err(error) => return Err(set_back(client, error).await),
+        };
+        // Nobody may be waiting.
+        done.map(|done| done.send(()));
         if !decided.events.is_empty() {
             self.announcer.committed(last, &decided.events);
         }
-        metrics::counter!("emporium_import_rows_total").increment(rows.len() as u64);
-        metrics::histogram!("emporium_import_chunk_seconds").record(began.elapsed());
-        Ok(Some(merged(chunk, counts, decided, began)))
+        took += waited.elapsed();
+        metrics::counter!("emporium_import_rows_total").increment(read.rows.len() as u64);
+        metrics::histogram!("emporium_import_chunk_seconds").record(took);
+        Ok(Some(merged(chunk, counts, decided, took)))
     }
 }
 
-/// Begins the transaction, locks and reads: one round trip. `None` when another attempt has taken the
-/// import up.
-async fn begin_and_read(client: &Object, chunk: &MergeRows) -> Result<Option<Read>, StoreError> {
+/// Lets the next chunk set off, where this one makes products and changes none, and is not the last. What
+/// this returns is to be told when it is committed, and dropped when it is not.
+fn open_behind(
+    chunk: &Chunk,
+    read: &Read,
+    decided: &Decided,
+    place: &mut Place,
+) -> Option<oneshot::Sender<()>> {
+    let behind = place.behind.take()?;
+    let is_last = (read.rows.len() as i64) < chunk.rows_max;
+    if is_last || decided.counts.updated > 0 {
+        return None;
+    }
+    let (done, ahead) = oneshot::channel();
+    behind.send(Opening { after: decided.up_to, ahead }).ok().map(|()| done)
+}
+
+/// Whether the chunk ahead, if there is one, was committed.
+async fn wait_for(ahead: Option<oneshot::Receiver<()>>) -> bool {
+    match ahead {
+        None => true,
+        Some(done) => matches!(tokio::time::timeout(AHEAD_PATIENCE, done).await, Ok(Ok(()))),
+    }
+}
+
+/// Begins the transaction, locks and reads: one round trip.
+async fn begin_and_read(client: &Object, chunk: &Chunk) -> Result<Read, StoreError> {
     let begin = async { client.batch_execute(BEGIN).await.map_err(|error| StoreError::new("BEGIN", error)) };
-    let (begun, import, categories, products, rows) = tokio::join! {
+    let (begun, categories, products, rows) = tokio::join! {
         biased;
         begin,
-        store::lock_import(client, chunk),
         store::lock_categories(client, chunk),
         async { if chunk.locks_first { store::lock_stock(client, chunk).await } else { Ok(HashSet::new()) } },
         store::read_rows(client, chunk, true),
     };
     // The first that fails tells why, and fails those behind it; so in the order in which they were sent.
     begun?;
-    let Some((transaction, done_line, counts)) = import? else { return Ok(None) };
     let locked = Locked { categories: categories?, products: products? };
-    Ok(Some(Read { transaction: TransactionId(transaction), done_line, counts, locked, rows: rows? }))
+    Ok(Read { locked, rows: rows? })
 }
 
 /// Locks what known products change, none being locked so far, and reads anew.
-async fn lock_and_read(client: &Object, chunk: &MergeRows, read: &mut Read) -> Result<(), StoreError> {
+async fn lock_and_read(client: &Object, chunk: &Chunk, read: &mut Read) -> Result<(), StoreError> {
     let (products, rows) = tokio::join! {
         biased;
         store::lock_stock(client, chunk),
@@ -222,15 +305,9 @@ async fn lock_and_read(client: &Object, chunk: &MergeRows, read: &mut Read) -> R
     Ok(())
 }
 
-/// Writes what was decided and commits: one round trip's worth of steps, COMMIT the last.
-fn write_and_commit<'a>(
-    client: &'a Object,
-    chunk: &'a MergeRows,
-    before: Counts,
-    decided: &'a Decided,
-    last_seq: &'a AtomicI64,
-) -> Vec<Step<'a>> {
-    let Decided { up_to, counts, created, edited, writes, events, .. } = decided;
+/// Writes what was decided but for the events.
+fn write<'a>(client: &'a Object, chunk: &'a Chunk, decided: &'a Decided) -> Vec<Step<'a>> {
+    let Decided { up_to, created, edited, writes, .. } = decided;
     let mut steps: Vec<Step<'a>> = Vec::new();
     if !edited.lines.is_empty() {
         steps.push(Box::pin(store::update_products(client, chunk, *up_to, edited)));
@@ -238,17 +315,31 @@ fn write_and_commit<'a>(
     if !created.lines.is_empty() {
         steps.push(Box::pin(store::insert_products(client, chunk, *up_to, created)));
     }
-    let mut counts = *counts;
-    counts += before;
-    steps.push(Box::pin(async move { store::advance_import(client, &chunk.id, *up_to, &counts).await }));
-    steps.extend(batch_store::write_and_commit(client, writes, events, last_seq));
+    steps.extend(batch_store::write(client, writes));
     steps
 }
 
-fn merged(chunk: &MergeRows, before: Counts, decided: Decided, began: Instant) -> Merged {
+/// Writes down how far the import has come, and the events, and commits.
+fn finish<'a>(
+    client: &'a Object,
+    chunk: &'a Chunk,
+    before: Counts,
+    decided: &'a Decided,
+    last_seq: &'a AtomicI64,
+) -> Vec<Step<'a>> {
+    let Decided { up_to, counts, events, .. } = decided;
+    let mut counts = *counts;
+    counts += before;
+    let advance = async move { store::advance_import(client, &chunk.id, *up_to, &counts).await };
+    let mut steps: Vec<Step<'a>> = vec![Box::pin(advance)];
+    steps.extend(batch_store::append_and_commit(client, events, last_seq));
+    steps
+}
+
+fn merged(chunk: &Chunk, before: Counts, decided: Decided, took: Duration) -> Merged {
     let Decided { up_to, mut counts, faults, .. } = decided;
     counts += before;
-    Merged { up_to: up_to.max(chunk.after), counts, faults, took: began.elapsed(), is_selling: false }
+    Merged { up_to: up_to.max(chunk.after), counts, faults, took, is_selling: false }
 }
 
 /// What came of a chunk, in the words of whoever imports.

@@ -214,6 +214,13 @@ pub(crate) fn write_and_commit<'a>(
     events: &'a [EventKind],
     last_seq: &'a AtomicI64,
 ) -> Vec<Step<'a>> {
+    let mut steps = write(client, writes);
+    steps.extend(append_and_commit(client, events, last_seq));
+    steps
+}
+
+/// Writes what was decided, but for the events.
+pub(crate) fn write<'a>(client: &'a Object, writes: &'a Writes) -> Vec<Step<'a>> {
     let mut steps: Vec<Step<'a>> = Vec::new();
     if !writes.stock.is_empty() || !writes.placed.is_empty() {
         steps.push(Box::pin(write_orders(client, writes)));
@@ -254,6 +261,16 @@ pub(crate) fn write_and_commit<'a>(
     if !writes.answers.is_empty() {
         steps.push(Box::pin(insert_answers(client, writes)));
     }
+    steps
+}
+
+/// Appends the events and commits.
+pub(crate) fn append_and_commit<'a>(
+    client: &'a Object,
+    events: &'a [EventKind],
+    last_seq: &'a AtomicI64,
+) -> Vec<Step<'a>> {
+    let mut steps: Vec<Step<'a>> = Vec::new();
     if !events.is_empty() {
         steps.push(Box::pin(async move {
             let last = feed::store::append(client, events).await?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::catalog::STOCK_MAX;
 use crate::feed::EventKind;
 use crate::import::store::{Lines, Resolved};
-use crate::import::{Counts, MergeRows, RowFault, StockChange};
+use crate::import::{Chunk, Counts, RowFault, StockChange};
 use crate::inventory::decide::{Entry, Writes};
 use crate::types::{Money, ProductId};
 
@@ -39,7 +39,7 @@ pub(super) struct Decided {
 
 /// Decides a chunk. `None` when a row needs what is not there: a product that is not locked, or an id for
 /// a new one; it did not when they were taken. Without `locked`, everything is as it would be with it.
-pub(super) fn decide(chunk: &MergeRows, rows: &[Resolved], locked: Option<&Locked>) -> Option<Decided> {
+pub(super) fn decide(chunk: &Chunk, rows: &[Resolved], locked: Option<&Locked>) -> Option<Decided> {
     let mut decided = Decided { up_to: rows.last().map_or(0, |row| row.line), ..Decided::default() };
     for row in rows {
         decided.row(chunk, row, locked)?;
@@ -48,7 +48,7 @@ pub(super) fn decide(chunk: &MergeRows, rows: &[Resolved], locked: Option<&Locke
 }
 
 impl Decided {
-    fn row(&mut self, chunk: &MergeRows, row: &Resolved, locked: Option<&Locked>) -> Option<()> {
+    fn row(&mut self, chunk: &Chunk, row: &Resolved, locked: Option<&Locked>) -> Option<()> {
         let faults = self.faults.len();
         self.check_category(chunk, row, locked);
         let (product, after) = match row.product {
@@ -100,7 +100,7 @@ impl Decided {
     }
 
     /// Writes down that a stock, or a price, is another one.
-    fn change(&mut self, chunk: &MergeRows, product: ProductId, delta: i64, stock: i64, price: Money) {
+    fn change(&mut self, chunk: &Chunk, product: ProductId, delta: i64, stock: i64, price: Money) {
         if delta != 0 {
             let entry = Entry { product, delta, reason: REASON.to_owned(), by: chunk.by };
             self.writes.entries.push(entry);
@@ -108,7 +108,7 @@ impl Decided {
         self.events.push(EventKind::Stock { product, stock, price });
     }
 
-    fn check_category(&mut self, chunk: &MergeRows, row: &Resolved, locked: Option<&Locked>) {
+    fn check_category(&mut self, chunk: &Chunk, row: &Resolved, locked: Option<&Locked>) {
         let Some(place) = row.category else { return };
         let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
         match chunk.categories.get(place) {
@@ -164,8 +164,8 @@ mod tests {
 
     const PRICE: Money = Money::from_cents(150);
 
-    fn chunk() -> MergeRows {
-        MergeRows {
+    fn chunk() -> Chunk {
+        Chunk {
             id: "daily".to_owned(),
             run: 1,
             by: Some(UserId(9)),
