@@ -17,6 +17,7 @@
 //! the first column.
 
 mod guess;
+mod lessons;
 mod plan;
 mod relevance;
 mod sample;
@@ -31,6 +32,7 @@ use super::cursor::{CursorKey, ProductCursor};
 use super::{CatalogError, Product, store};
 use crate::db::Db;
 use crate::types::{CategoryId, Money, Page, PageRequest};
+use lessons::Lessons;
 pub use plan::ROWS_MAX as LIST_ROWS_MAX;
 use plan::{Plan, Wanted};
 pub use relevance::BLOCK as RANKED_TOGETHER;
@@ -191,13 +193,14 @@ enum Found {
 pub(super) struct ProductLister {
     db: Db,
     sampler: Arc<Sampler>,
+    lessons: Lessons,
 }
 
 impl ProductLister {
     /// Reads from `db`; what is done beside that is done on `threads`.
     pub(super) fn new(db: Db, threads: Handle) -> Self {
         let sampler = Sampler::new(db.clone(), threads);
-        Self { db, sampler }
+        Self { db, sampler, lessons: Lessons::default() }
     }
 
     /// A page of a list.
@@ -227,18 +230,19 @@ impl ProductLister {
             return Err(CatalogError::InvalidCursor);
         }
         let mut wanted = Wanted::new(query, &order, page.after.clone(), page.size);
+        wanted.per_hit = self.lessons.per_hit(query);
         let (mut items, mut stretches) = (Vec::new(), 0);
         for _ in 0..STATEMENTS_MAX {
             let (found, at, is_over) = match self.step(&wanted).await? {
                 Found::Page(found, next) => {
                     items.extend(found);
+                    if let Some(sample) = self.sampler.at_hand() {
+                        self.lessons.learn(&wanted, &sample, items.len(), next.as_ref());
+                    }
                     return Ok(Page { items, next });
                 }
-                Found::Part(found, at) => {
-                    // Where a stretch had too few, so may the next one.
-                    wanted.may_narrow = false;
-                    (found, at, false)
-                }
+                // What it had tells how far the next one has to reach.
+                Found::Part(found, at) => (found, at, false),
                 Found::Beginning { items, at, is_surprise } => {
                     // Perhaps the catalogue is not any more as it was thought to be.
                     let may_go_on = is_surprise && self.sampler.renew().await?;
@@ -251,18 +255,20 @@ impl ProductLister {
                     continue;
                 }
                 Found::TooMany => {
-                    wanted.may_gather = false;
+                    (wanted.may_gather, wanted.per_hit) = (false, None);
                     self.sampler.renew().await?;
                     continue;
                 }
             };
+            let len = found.len();
             items.extend(found);
             stretches += 1;
             if is_over || items.len() == page.size || stretches == STRETCHES_MAX {
                 return Ok(Page { items, next: Some(at) });
             }
-            wanted.begin_at(at);
-            wanted.size = page.size - items.len();
+            // Where two had too few, so may the next one.
+            wanted.may_narrow = stretches < 2;
+            wanted.go_on(at, len);
         }
         match wanted.start {
             Some(at) if stretches > 0 => Ok(Page { items, next: Some(at) }),

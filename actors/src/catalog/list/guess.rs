@@ -13,6 +13,7 @@ use memchr::memmem::Finder;
 
 use super::super::ProductQuery;
 use super::super::cursor::CursorKey;
+use super::lessons::PASSED_MIN;
 use super::plan::{Plan, ROWS_MAX, Source, Wanted};
 use super::sample::{Sample, SampleRow};
 use super::{Column, Direction, TERMS_MAX};
@@ -32,6 +33,9 @@ const STRETCH_IDS: i64 = 8192;
 /// The most letters of a word that are looked up: what has four trigrams in common with a word mostly
 /// has the word, and each of them costs.
 const WINDOW_CHARS: usize = 6;
+/// A first product further away than so many times the usual distance is not there by chance: the chance of
+/// that is less than one in a thousand.
+const GAP: usize = 7;
 /// Fewer products of the sample tell less than how frequent their like is all over.
 const KNOWN_MIN: usize = 4;
 
@@ -53,7 +57,7 @@ mod cost {
     /// A search, besides.
     pub(super) const SEARCH: u64 = 500;
     /// A stretch that a search is narrowed to, besides.
-    pub(super) const STRETCH: u64 = 100;
+    pub(super) const STRETCH: u64 = 500;
 }
 
 /// A word of a search, as the sample is compared with it.
@@ -139,6 +143,8 @@ struct Facts {
     stock: bool,
     /// It is at or behind the beginning of the page.
     is_ahead: bool,
+    /// It is before that, among those that the page has read already.
+    is_passed: bool,
     /// All of that.
     is_wanted: bool,
 }
@@ -254,11 +260,13 @@ impl<'a> Guess<'a> {
             _ => Source::Products(None),
         };
         let from = self.wanted.start_keys().get(level);
-        let is_read = |row: &SampleRow, facts: &Facts| {
+        let is_of_source = |facts: &Facts| {
             (!matches!(source, Source::Products(Some(_))) || facts.category)
                 && (!self.wanted.is_of_price(walked.0) || facts.price)
                 && (walked.0 != Column::Stock || facts.stock)
-                && from.is_none_or(|from| walked.1.apply(row.compare(walked.0, from)).is_ge())
+        };
+        let is_read = |row: &SampleRow, facts: &Facts| {
+            is_of_source(facts) && from.is_none_or(|from| walked.1.apply(row.compare(walked.0, from)).is_ge())
         };
         let before = self.wanted.start_keys().get(..level).unwrap_or_default();
         let fits =
@@ -267,7 +275,13 @@ impl<'a> Guess<'a> {
         let fitting: Vec<&SampleRow> =
             read.iter().filter(|(row, facts)| fits(row, facts)).map(|(row, _)| *row).collect();
         let read: Vec<&SampleRow> = read.into_iter().map(|(row, _)| row).collect();
-        let steps = self.steps(&read, &fitting, walked, *size);
+        let passed = self.count(|_, facts| facts.is_passed && is_of_source(facts));
+        let steps = match self.per_found(passed) {
+            Some(per_found) => {
+                per_found.saturating_mul(*size as u64 + 1).min(self.sample.products(read.len()))
+            }
+            None => self.steps(&read, &fitting, walked, *size),
+        };
         // With something to spare, since it is a guess. And among those who are equal in the columns
         // before, there must be some: whoever comes after them is not read.
         let per_row = self.per_walked(walked.0, &source);
@@ -276,6 +290,14 @@ impl<'a> Guess<'a> {
             && (level == 0 || !fitting.is_empty());
         let cost = if is_whole { (steps + alike).saturating_mul(per_row) } else { u64::MAX };
         (cost, Plan { is_hopeful: is_whole, ..Plan::in_order(source, level, budget) })
+    }
+
+    /// How many products there are to one that fits, where what has been read says more about that than the
+    /// sample: of this page, which passed so many of the sample, or of an earlier one.
+    fn per_found(&self, passed: usize) -> Option<u64> {
+        let found = self.wanted.found.filter(|_| passed >= PASSED_MIN);
+        let found = found.and_then(|found| u64::try_from(found).ok());
+        found.map(|found| self.sample.products(passed) / (found + 1)).or(self.wanted.per_hit)
     }
 
     /// How many rows are read until the page is full, of which the sample has these, and these fit.
@@ -291,7 +313,7 @@ impl<'a> Guess<'a> {
         let per_hit = read.len() / fitting.len();
         let ahead = read.iter().filter(|row| row.beside(first, walked).is_lt()).count();
         // By chance alone, the first one is hardly ever so far away.
-        let gap = if ahead > 4 * per_hit { self.sample.products(ahead - per_hit) } else { 0 };
+        let gap = if ahead > GAP * per_hit { self.sample.products(ahead - per_hit) } else { 0 };
         let size = u64::try_from((size + 1).saturating_mul(read.len()) / fitting.len());
         size.unwrap_or(u64::MAX).saturating_add(gap).min(all)
     }
@@ -351,7 +373,8 @@ impl<'a> Guess<'a> {
                 |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
             let source = Source::Words(patterns.clone(), is_within);
             if entries <= ENTRIES_MAX {
-                let products = self.count(|_, facts| found(facts));
+                let known = self.wanted.per_hit.map_or(0, |per_hit| self.sample.total / per_hit.max(1));
+                let products = self.count(|_, facts| found(facts)).max(self.sample.sampled(known));
                 plans.extend(self.whole(source.clone(), products, cost::SEARCH + entries * cost::ENTRY));
             }
             plans.extend(self.narrowed(source, entries, found));
@@ -363,14 +386,20 @@ impl<'a> Guess<'a> {
     fn narrowed(&self, source: Source, entries: u64, found: impl Fn(&Facts) -> bool) -> Option<(u64, Plan)> {
         let first @ (column, direction) = *self.wanted.order.keys().first()?;
         let ahead: Vec<_> = self.in_order_of(first)?.filter(|(_, facts)| facts.is_ahead).collect();
-        let mut fitting =
-            ahead.iter().enumerate().filter(|(_, (_, facts))| facts.is_wanted).map(|(at, _)| at);
-        let nearest = fitting.next()?;
-        let known = 1 + fitting.count();
-        let per_hit = ahead.len() / known;
-        let gap = if nearest > 4 * per_hit { nearest } else { 0 };
         // Three times as many as are needed: chance leaves few pages short.
-        let needed = u64::try_from((3 * self.wanted.size + 32).saturating_mul(ahead.len()) / known).ok()?;
+        let aim = 3 * self.wanted.size + 32;
+        let passed = self.count(|_, facts| facts.is_passed);
+        let (needed, gap) = match self.per_found(passed) {
+            Some(per_found) => (per_found.saturating_mul(aim as u64), 0),
+            None => {
+                let mut fitting =
+                    ahead.iter().enumerate().filter(|(_, (_, facts))| facts.is_wanted).map(|(at, _)| at);
+                let nearest = fitting.next()?;
+                let known = 1 + fitting.count();
+                let gap = if nearest > GAP * (ahead.len() / known) { nearest } else { 0 };
+                (u64::try_from(aim.saturating_mul(ahead.len()) / known).ok()?, gap)
+            }
+        };
         let (end, _) = *ahead.get(gap + self.sample.sampled(needed) + 1)?;
         let begin = match self.wanted.start_keys().first() {
             Some(key) => key.clone(),
@@ -386,9 +415,10 @@ impl<'a> Guess<'a> {
         let inside = self.count(|row, _| is_inside(row));
         let products = match self.count(|row, facts| is_inside(row) && found(facts)) {
             // Too few to tell how many there are in just this stretch.
-            0..KNOWN_MIN => {
-                self.sample.share(self.sample.products(self.count(|_, facts| found(facts))), inside)
-            }
+            0..KNOWN_MIN => match self.per_found(passed) {
+                Some(per_found) => self.sample.products(inside) / per_found.max(1),
+                None => self.sample.share(self.sample.products(self.count(|_, facts| found(facts))), inside),
+            },
             known => self.sample.products(known),
         };
         let entries = match column {
@@ -437,13 +467,15 @@ impl Facts {
             looked_up |= u32::from(may_have) << place;
             has_all = has_all && may_have && word.form.find(text).is_some();
         }
+        let is_ahead = wanted.is_at_or_behind_start(row);
         let facts = Self {
             looked_up,
             category: categories.is_empty() || categories.contains(&row.category),
             price: min_price.is_none_or(|price| row.price >= price.cents())
                 && max_price.is_none_or(|price| row.price <= price.cents()),
             stock: !in_stock || row.quantity > 0,
-            is_ahead: wanted.is_at_or_behind_start(row),
+            is_ahead,
+            is_passed: !is_ahead && wanted.is_passed(row),
             is_wanted: false,
         };
         let is_wanted = has_all && facts.category && facts.price && facts.stock && facts.is_ahead;
@@ -475,6 +507,7 @@ mod tests {
 
     use super::super::super::cursor::ProductCursor;
     use super::super::Order;
+    use super::super::lessons::Lessons;
     use super::*;
     use crate::types::{CategoryId, Money, Timestamp};
 
@@ -543,6 +576,43 @@ mod tests {
         // Towards the end, there is nothing left to leave out.
         let start = Some(ProductCursor { keys: vec![CursorKey::Number(999_000)], is_before: false });
         assert_eq!(best(&spread("LAMP", 100), &search(&["lamp"], &[]), start).until, None);
+    }
+
+    #[test]
+    fn what_was_passed_tells_how_far_the_rest_of_a_page_reaches() {
+        let (query, sample) = (search(&["lamp"], &[]), spread("LAMP", 500));
+        let order = Order::of(&query);
+        let mut wanted = Wanted::new(&query, &order, None, 20);
+        let reaches_to = |wanted: &Wanted<'_>| match Plan::choose(wanted, &sample) {
+            Plan { until: Some(CursorKey::Number(until)), .. } => until,
+            plan => panic!("{plan:?}"),
+        };
+        // The sample has it in one of 500 products.
+        assert!((40_000..80_000).contains(&reaches_to(&wanted)));
+        // Of 100,000 products, one in 5,000 had it.
+        let at = ProductCursor { keys: vec![CursorKey::Number(100_000)], is_before: true };
+        wanted.go_on(at, 19);
+        assert!((250_000..350_000).contains(&reaches_to(&wanted)), "{}", reaches_to(&wanted));
+        assert!((100_000..130_000).contains(&reaches_to(&Wanted { found: None, ..wanted })));
+    }
+
+    #[test]
+    fn an_earlier_search_tells_how_rare_a_word_is() {
+        let (query, sample) = (search(&["lamp"], &[]), spread("ANOTHER", 2));
+        let order = Order::of(&query);
+        let mut wanted = Wanted::new(&query, &order, None, 20);
+        assert_eq!(Plan::choose(&wanted, &sample), Plan::whole(looked_up(&["lamp"])));
+        let lessons = Lessons::default();
+        let next = ProductCursor { keys: vec![CursorKey::Number(40_000)], is_before: true };
+        lessons.learn(&wanted, &sample, 20, Some(&next));
+        wanted.per_hit = lessons.per_hit(&search(&["Lamp"], &BY_NAME));
+        assert!((1_800..2_000).contains(&wanted.per_hit.unwrap()), "{:?}", wanted.per_hit);
+        let plan = Plan::choose(&wanted, &sample);
+        let Some(CursorKey::Number(until)) = plan.until else { panic!("{plan:?}") };
+        assert!((160_000..200_000).contains(&until), "{until}");
+        // Of other words, and of these with something else, it tells nothing.
+        assert_eq!(lessons.per_hit(&search(&["lamp", "red"], &[])), None);
+        assert_eq!(lessons.per_hit(&ProductQuery { in_stock: true, ..query }), None);
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(super) struct Wanted<'a> {
     pub start: Option<ProductCursor>,
     /// How many products it has.
     pub size: usize,
+    /// Where it began, when a part of it has been read already.
+    pub since: Option<ProductCursor>,
+    /// How many products that part has; none while nothing has been read.
+    pub found: Option<usize>,
+    /// How many products there are to one that fits, as an earlier search has found.
+    pub per_hit: Option<u64>,
     /// Whether sources that are read whole are to be thought of.
     pub may_gather: bool,
     /// Whether a search may be narrowed to those who come next.
@@ -38,12 +44,26 @@ impl<'a> Wanted<'a> {
         start: Option<ProductCursor>,
         size: usize,
     ) -> Self {
-        Self { query, order, start, size, may_gather: true, may_narrow: true, level_min: 0 }
+        let since = start.clone();
+        Self {
+            query,
+            order,
+            start,
+            size,
+            since,
+            found: None,
+            per_hit: None,
+            may_gather: true,
+            may_narrow: true,
+            level_min: 0,
+        }
     }
 
-    /// Goes on from there.
-    pub(super) fn begin_at(&mut self, at: ProductCursor) {
+    /// Goes on from there, where so many were found before.
+    pub(super) fn go_on(&mut self, at: ProductCursor, found: usize) {
         self.start = Some(at);
+        self.size -= found;
+        self.found = Some(self.found.unwrap_or_default() + found);
         self.level_min = 0;
     }
 
@@ -84,9 +104,25 @@ impl<'a> Wanted<'a> {
 
     /// Whether a product is at or behind the beginning.
     pub(super) fn is_at_or_behind_start(&self, row: &SampleRow) -> bool {
-        match row.beside_position(self.order, self.start_keys()) {
+        self.is_at_or_behind(self.start.as_ref(), row)
+    }
+
+    /// Whether a product, which is before the beginning, was passed by the part that has been read.
+    pub(super) fn is_passed(&self, row: &SampleRow) -> bool {
+        self.found.is_some() && self.is_at_or_behind(self.since.as_ref(), row)
+    }
+
+    /// Whether a product is in the stretch where the page began and `next`, or the end, is not reached.
+    pub(super) fn is_between(&self, row: &SampleRow, next: Option<&ProductCursor>) -> bool {
+        let is_behind = next.is_some_and(|next| self.is_at_or_behind(Some(next), row));
+        !is_behind && self.is_at_or_behind(self.since.as_ref(), row)
+    }
+
+    fn is_at_or_behind(&self, place: Option<&ProductCursor>, row: &SampleRow) -> bool {
+        let keys = place.map_or(&[][..], |place| &place.keys);
+        match row.beside_position(self.order, keys) {
             Ordering::Greater => true,
-            Ordering::Equal => self.start.is_none() || self.starts_before(),
+            Ordering::Equal => place.is_none_or(|place| place.is_before),
             Ordering::Less => false,
         }
     }

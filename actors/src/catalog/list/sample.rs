@@ -222,6 +222,11 @@ impl Sampler {
         Ok(sample)
     }
 
+    /// The latest sample, if there is one yet.
+    pub(super) fn at_hand(&self) -> Option<Arc<Sample>> {
+        self.latest().map(|(_, sample)| sample)
+    }
+
     /// Whether the sample was so old that it may have misled; the next one is of the catalogue as it
     /// is now.
     ///
