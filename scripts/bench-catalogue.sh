@@ -33,7 +33,7 @@ open_catalogue() {
 
 catalogue_runs() {
     local few_url=$url few_port=$port
-    trap 'close_beside; close_shop' EXIT
+    trap 'close_beside; sweep' EXIT
     open_catalogue "$few_products"
     # It stays open, beside the next one.
     beside_pid=$shop_pid beside_home=$home beside_data=$data

@@ -118,10 +118,13 @@ impl Tidying {
     /// Begins, unless it is under way or there is little to be done: so many rows are done by now.
     fn go_on(&mut self, shared: &Shared, rows: i64) {
         let is_under_way = self.task.as_ref().is_some_and(|task| !task.is_finished());
-        if is_under_way || rows - self.rows < TIDY_ROWS {
-            return;
+        if !is_under_way && rows - self.rows >= TIDY_ROWS {
+            self.rows = rows;
+            self.begin(shared);
         }
-        self.rows = rows;
+    }
+
+    fn begin(&mut self, shared: &Shared) {
         let readers = shared.readers.clone();
         self.task = Some(shared.threads.spawn(async move {
             let tidied = async { tidy_search(&readers.client("catalog/tidy_search.sql").await?).await };
@@ -235,6 +238,10 @@ impl Import {
         loop {
             tell.progress.send_replace(Progress { rows, done: counts.rows() });
             if counts.rows() >= rows {
+                if self.before.is_some() && !is_selling {
+                    // Or the next product that anybody makes would have to wait for it.
+                    tidying.begin(&self.staging.shared);
+                }
                 return Ok(counts);
             }
             self.staging.shared.go_on()?;

@@ -22,7 +22,7 @@ pub(super) struct Wanted<'a> {
     pub start: Option<ProductCursor>,
     /// How many products it has.
     pub size: usize,
-    /// Where it began, when a part of it has been read already.
+    /// Where it began, whatever part of it has been read since.
     pub since: Option<ProductCursor>,
     /// How many products that part has; none while nothing has been read.
     pub found: Option<usize>,
