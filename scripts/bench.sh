@@ -25,7 +25,7 @@ seconds=${BENCH_SECONDS:-10}
 warm_up=${BENCH_WARM_UP:-3}
 read -r -a hot_clients <<<"${BENCH_CLIENTS:-16 64 128 256 512}"
 read -r -a spread_clients <<<"${BENCH_SPREAD_CLIENTS:-64 512 2048}"
-read -r -a replay_clients <<<"${BENCH_REPLAY_CLIENTS:-64 256}"
+read -r -a replay_clients <<<"${BENCH_REPLAY_CLIENTS:-64 256 1024}"
 read -r -a page_clients <<<"${BENCH_PAGE_CLIENTS:-64 256}"
 read -r -a naive_clients <<<"16 64"
 carts=${BENCH_CARTS:-1024}

@@ -420,6 +420,25 @@ async fn a_repeated_order_with_one_key_is_one_order() {
 }
 
 #[tokio::test]
+async fn an_order_repeated_with_its_key_is_answered_as_it_was_placed_though_much_has_changed_since() {
+    let market = Market::open().await;
+    let lamp = market.product("lamp \"Söder\"", "2.50", 10).await;
+    let shade = market.product("shade", "0.99", 10).await;
+    let body = order_of(&[(shade, 2), (lamp, 1)]);
+    let first = order_with_key(&market.app, &market.anna, "k", &body).await;
+    let order = first.expect_json(201).id();
+    market.push(order, "pay").await.expect_status(200);
+    market.push(order, "ship").await.expect_status(200);
+    let (path, change) = (format!("/api/products/{lamp}/"), json!({"name": "candle", "price": "9.00"}));
+    market.app.patch_as(&market.staff, &path, &change).await.expect_status(200);
+    market.app.delete_as(&market.staff, &format!("/api/products/{shade}/")).await.expect_status(204);
+    let again = order_with_key(&market.app, &market.anna, "k", &body).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")));
+    assert_eq!(String::from_utf8_lossy(&again.body), String::from_utf8_lossy(&first.body));
+    market.is_sound().await;
+}
+
+#[tokio::test]
 async fn a_checkout_repeated_with_its_key_finds_its_order_though_the_cart_is_empty() {
     let market = Market::open().await;
     let lamp = market.product("lamp", "2.50", 10).await;

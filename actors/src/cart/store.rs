@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::{AddItem, Cart, CartError, CartItem, LINES_MAX, SetQuantity};
 use crate::db::{Db, StoreError, queries};
-use crate::idempotency::store::TWIN_CONSTRAINT;
+use crate::idempotency::store::{Kept, TWIN_CONSTRAINT};
 use crate::idempotency::{self, Done, IdempotencyKey, StoredAnswer};
 use crate::orders::QUANTITY_MAX;
 use crate::types::{CartId, CartItemId, Money, ProductId, Timestamp, UserId};
@@ -86,8 +86,8 @@ async fn try_add_item(
         return Ok(done);
     }
     let item = put_in(&transaction, user, add).await??;
-    let body = serde_json::to_string(&item).unwrap_or_default();
-    let stored = idempotency::store::insert(&transaction, &[(key, StoredAnswer { status: 201, body })]).await;
+    let kept = Kept::Answer(StoredAnswer::new(201, &item));
+    let stored = idempotency::store::insert(&transaction, [(key, &kept)].into_iter()).await;
     match stored {
         Err(error) if error.constraint() == Some(TWIN_CONSTRAINT) => return Err(Failed::Twin),
         stored => stored?,

@@ -4,7 +4,7 @@ use super::store::{self, NAME_CONSTRAINT};
 use super::{Catalog, CatalogError, Category, CategoryChanges, NewCategory, Product};
 use crate::db::StoreError;
 use crate::feed::{self, EventKind};
-use crate::idempotency::store::TWIN_CONSTRAINT;
+use crate::idempotency::store::{Kept, TWIN_CONSTRAINT};
 use crate::idempotency::{self, Done, IdempotencyKey, KeyReused, StoredAnswer};
 use crate::inventory::{
     CorrectStock, CreateProduct, EditProduct, InventoryError, RemoveCategory, RemoveProduct,
@@ -75,8 +75,7 @@ impl Catalog {
     /// out of reach.
     pub async fn find_answer(&self, key: &IdempotencyKey) -> Result<Option<StoredAnswer>, CatalogError> {
         let client = self.db.client("idempotency/find_answers.sql").await?;
-        let found = idempotency::store::find(&client, &[key]).await?.pop().flatten();
-        Ok(found.transpose()?)
+        Ok(idempotency::store::find_answer(&client, key).await?.transpose()?)
     }
 
     /// Makes a category.
@@ -108,10 +107,8 @@ impl Catalog {
         let category = store::insert_category(&transaction, new).await?;
         let category = category.ok_or(Failure::Final(CatalogError::TooManyCategories))?;
         if let Some(key) = key {
-            // Strings, numbers and nulls always serialize.
-            let body = serde_json::to_string(&category).unwrap_or_default();
-            let answer = StoredAnswer { status: 201, body };
-            idempotency::store::insert(&transaction, &[(key, answer)]).await?;
+            let kept = Kept::Answer(StoredAnswer::new(201, &category));
+            idempotency::store::insert(&transaction, [(key, &kept)].into_iter()).await?;
         }
         let events = [EventKind::Category { category: CategoryId(category.id) }];
         let last = feed::store::append(&transaction, &events).await?;

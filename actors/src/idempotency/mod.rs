@@ -1,11 +1,14 @@
 //! Idempotency: the same request sent twice has its effect once, and gets the first answer twice.
 //!
 //! Promises: a key is looked up before anything else is decided, and stored by the transaction that
-//! it protects, so there is no moment at which one exists without the other. Only success is stored.
+//! it protects, so there is no moment at which one exists without the other. Only success is stored; of
+//! placed orders just the id, since their rows tell what the answer was.
 //! A twin in flight on another node makes the later of the two break the table's key; its
 //! transaction is rolled back and tried again, and then finds the first answer.
 
 pub(crate) mod store;
+
+use serde::Serialize;
 
 use crate::types::UserId;
 
@@ -29,6 +32,14 @@ pub struct StoredAnswer {
     pub status: u16,
     /// JSON body.
     pub body: String,
+}
+
+impl StoredAnswer {
+    /// An answer with this content.
+    pub(crate) fn new<T: Serialize>(status: u16, content: &T) -> Self {
+        // What the contract shows serializes without fail: no maps with odd keys, no floats.
+        Self { status, body: serde_json::to_string(content).unwrap_or_default() }
+    }
 }
 
 /// The key has been used for another request.

@@ -2,7 +2,7 @@
 //!
 //! No clock, no database, no randomness: the facts and the requests give the verdicts and the writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::InventoryError;
@@ -11,7 +11,7 @@ use super::job::{Request, Verdict};
 use super::messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
 use crate::catalog::{Product, STOCK_MAX};
 use crate::feed::EventKind;
-use crate::idempotency::store::Found;
+use crate::idempotency::store::{Found, Kept, PLACED};
 use crate::idempotency::{Done, IdempotencyKey, KeyReused, StoredAnswer};
 use crate::orders::{
     MoveOrder, Order, OrderError, OrderEvent, OrderItem, OrderSource, OrderStatus, PlaceOrder, Shortage,
@@ -44,7 +44,7 @@ pub(crate) struct Writes {
     pub(crate) edited: BTreeMap<ProductId, Product>,
     pub(crate) removed_products: BTreeSet<ProductId>,
     pub(crate) removed_categories: BTreeSet<CategoryId>,
-    pub(crate) answers: Vec<(IdempotencyKey, StoredAnswer)>,
+    pub(crate) answers: Vec<(IdempotencyKey, Kept)>,
 }
 
 impl Writes {
@@ -77,31 +77,39 @@ pub(crate) fn decide<'a>(
     facts: Facts,
     hold: Duration,
 ) -> Decided {
-    let mut desk =
-        Desk { hold, facts, writes: Writes::default(), order_events: Vec::new(), touched: BTreeSet::new() };
+    let mut desk = Desk {
+        hold,
+        facts,
+        writes: Writes::default(),
+        twins: HashMap::new(),
+        order_events: Vec::new(),
+        touched: BTreeSet::new(),
+    };
     let verdicts = requests.enumerate().map(|(position, request)| desk.decide(position, request)).collect();
     let events = desk.events();
     Decided { verdicts, writes: desk.writes, events }
 }
 
 /// The state that decisions read and change.
-struct Desk {
+struct Desk<'a> {
     hold: Duration,
     facts: Facts,
     writes: Writes,
+    /// By user, path and key: where in `writes.answers` it is.
+    twins: HashMap<(UserId, &'a str, &'a str), usize>,
     order_events: Vec<EventKind>,
     /// Products of which the feed must hear, for their stock or their price.
     touched: BTreeSet<ProductId>,
 }
 
-impl Desk {
-    fn decide(&mut self, position: usize, request: &Request) -> Verdict {
+impl<'a> Desk<'a> {
+    fn decide(&mut self, position: usize, request: &'a Request) -> Verdict {
         match request {
             Request::Sell(Sell(place)) => Verdict::Order(match self.earlier(position, place.key.as_ref()) {
                 Some(Ok(answer)) => Ok(Done::Before(answer)),
                 Some(Err(reused)) => Err(reused.into()),
                 None => self.place(place).map(|order| {
-                    self.keep(place.key.as_ref(), 201, &order);
+                    self.keep(place.key.as_ref(), || Kept::Order(order.id));
                     Done::Now(order)
                 }),
             }),
@@ -109,7 +117,7 @@ impl Desk {
                 Some(Ok(answer)) => Ok(Done::Before(answer)),
                 Some(Err(reused)) => Err(reused.into()),
                 None => self.move_on(step).map(|order| {
-                    self.keep(step.key.as_ref(), 200, &order);
+                    self.keep(step.key.as_ref(), || Kept::Answer(StoredAnswer::new(200, &order)));
                     Done::Now(order)
                 }),
             }),
@@ -117,7 +125,7 @@ impl Desk {
                 Some(Ok(answer)) => Ok(Done::Before(answer)),
                 Some(Err(reused)) => Err(reused.into()),
                 None => self.create(create).map(|product| {
-                    self.keep(create.key.as_ref(), 201, &product);
+                    self.keep(create.key.as_ref(), || Kept::Answer(StoredAnswer::new(201, &product)));
                     Done::Now(product)
                 }),
             }),
@@ -134,16 +142,23 @@ impl Desk {
         if let Some(found) = self.facts.answers.get_mut(position).and_then(Option::take) {
             return Some(found);
         }
-        let same = |k: &IdempotencyKey| k.user == key.user && k.path == key.path && k.key == key.key;
-        let (twin, answer) = self.writes.answers.iter().find(|(k, _)| same(k))?;
-        Some(if twin.request_hash == key.request_hash { Ok(answer.clone()) } else { Err(KeyReused) })
+        let (twin, kept) = self.writes.answers.get(*self.twins.get(&scope(key))?)?;
+        if twin.request_hash != key.request_hash {
+            return Some(Err(KeyReused));
+        }
+        match kept {
+            Kept::Answer(answer) => Some(Ok(answer.clone())),
+            Kept::Order(id) => {
+                let order = self.writes.placed.iter().find(|order| order.id == *id)?;
+                Some(Ok(StoredAnswer::new(PLACED, order)))
+            }
+        }
     }
 
-    fn keep<T: serde::Serialize>(&mut self, key: Option<&IdempotencyKey>, status: u16, content: &T) {
+    fn keep(&mut self, key: Option<&'a IdempotencyKey>, kept: impl FnOnce() -> Kept) {
         let Some(key) = key else { return };
-        // What the contract shows serializes without fail: no maps with odd keys, no floats.
-        let body = serde_json::to_string(content).unwrap_or_default();
-        self.writes.answers.push((key.clone(), StoredAnswer { status, body }));
+        self.twins.insert(scope(key), self.writes.answers.len());
+        self.writes.answers.push((key.clone(), kept()));
     }
 
     // Orders ---------------------------------------------------------------------------------------
@@ -270,7 +285,7 @@ impl Desk {
         self.facts.shelves.insert(
             id,
             Shelf {
-                name: product.name.clone(),
+                name: product.name.as_str().into(),
                 price: product.price,
                 removed: false,
                 quantity: new.stock,
@@ -315,7 +330,7 @@ impl Desk {
         product.version += 1;
         let product = product.clone();
         if let Some(shelf) = self.facts.shelves.get_mut(&edit.product) {
-            shelf.name.clone_from(&product.name);
+            shelf.name = product.name.as_str().into();
             shelf.price = product.price;
         }
         if dearer {
@@ -481,6 +496,11 @@ fn allowed_move(order: &Order, step: &MoveOrder, now: Timestamp) -> Result<Order
         OrderEvent::Expired if !ran_out => Err(refused),
         event => order.status.after(event).ok_or(refused),
     }
+}
+
+/// What a key is told apart by.
+fn scope(key: &IdempotencyKey) -> (UserId, &str, &str) {
+    (key.user, &key.path, &key.key)
 }
 
 fn order_event(order: &Order, event: OrderEvent) -> EventKind {

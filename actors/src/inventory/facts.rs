@@ -1,6 +1,7 @@
 //! What a batch knows before it decides: all of it read under lock, or not subject to change.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::job::Request;
 use super::messages::{Move, Sell};
@@ -12,7 +13,7 @@ use crate::types::{CategoryId, Money, OrderId, ProductId, Timestamp, UserId};
 /// A product as far as a sale minds.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) price: Money,
     pub(crate) removed: bool,
     pub(crate) quantity: i64,

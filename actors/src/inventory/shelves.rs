@@ -4,6 +4,7 @@
 //! `shelf_version`), so another node's edit is never missed; memory is bounded.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::types::{Money, ProductId};
 
@@ -13,7 +14,7 @@ const PRODUCTS_MAX: usize = 50_000;
 /// What a sale has to know of a product besides its stock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) price: Money,
     pub(crate) removed: bool,
 }
@@ -45,7 +46,7 @@ mod tests {
     #[test]
     fn a_label_counts_under_its_version_alone() {
         let mut shelves = Shelves::default();
-        let label = |name: &str| Label { name: name.to_owned(), price: Money::ZERO, removed: false };
+        let label = |name: &str| Label { name: name.into(), price: Money::ZERO, removed: false };
         shelves.learn(ProductId(1), 3, label("cup"));
         assert_eq!(shelves.get(ProductId(1), 3), Some(&label("cup")));
         assert_eq!(shelves.get(ProductId(1), 4), None);
@@ -59,7 +60,7 @@ mod tests {
     fn there_is_a_bound() {
         let mut shelves = Shelves::default();
         for id in 0..=PRODUCTS_MAX as i64 {
-            let label = Label { name: String::new(), price: Money::ZERO, removed: false };
+            let label = Label { name: "".into(), price: Money::ZERO, removed: false };
             shelves.learn(ProductId(id), 1, label);
         }
         assert_eq!(shelves.known.len(), 1);

@@ -22,9 +22,10 @@ use super::shelves::{Label, Shelves};
 use crate::catalog::Product;
 use crate::db::{Query, StoreError, queries};
 use crate::feed::EventKind;
-use crate::idempotency::store::Found;
+use crate::idempotency::StoredAnswer;
+use crate::idempotency::store::{Found, Kept, PLACED};
 use crate::orders::Order;
-use crate::orders::store::{item_from, order_from};
+use crate::orders::store::{item_from, list_orders_as_placed, order_from};
 use crate::types::{CategoryId, Money, OrderId, ProductId, Seq, Timestamp, UserId};
 use crate::{feed, idempotency};
 
@@ -125,7 +126,7 @@ pub(crate) async fn begin_and_read(
         now,
         order_ids: reversed(batch.get(2)),
         product_ids: reversed(batch.get(3)),
-        answers,
+        answers: recall(client, answers).await?,
         carts: HashMap::new(),
         orders: HashMap::new(),
         shelves: HashMap::new(),
@@ -190,7 +191,8 @@ async fn label(
     let ids: Vec<i64> = unread.keys().map(|product| product.0).collect();
     for row in by_ids(&READ_SHELVES, client, &ids).await? {
         let product = ProductId(row.get(0));
-        let label = Label { name: row.get(1), price: Money::from_cents(row.get(2)), removed: row.get(3) };
+        let name = row.get::<_, &str>(1).into();
+        let label = Label { name, price: Money::from_cents(row.get(2)), removed: row.get(3) };
         if let Some(version) = unread.get(&product) {
             remembered().learn(product, *version, label.clone());
         }
@@ -336,7 +338,7 @@ async fn where_any(
     }
 }
 
-async fn find_answers(client: &Object, requests: &[&Request]) -> Result<Vec<Found>, StoreError> {
+async fn find_answers(client: &Object, requests: &[&Request]) -> Result<Vec<Found<Kept>>, StoreError> {
     let (positions, keys): (Vec<usize>, Vec<_>) = requests
         .iter()
         .enumerate()
@@ -348,6 +350,32 @@ async fn find_answers(client: &Object, requests: &[&Request]) -> Result<Vec<Foun
         answers[position] = answer;
     }
     Ok(answers)
+}
+
+/// The answers that were kept, those to placed orders told from their rows: asked for only where there are any.
+async fn recall(client: &Object, found: Vec<Found<Kept>>) -> Result<Vec<Found>, StoreError> {
+    let placed = found.iter().flatten().filter_map(|kept| match kept {
+        Ok(Kept::Order(order)) => Some(order.0),
+        _ => None,
+    });
+    let placed: Vec<i64> = placed.collect();
+    let orders = if placed.is_empty() { Vec::new() } else { list_orders_as_placed(client, &placed).await? };
+    let orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
+    let answer_of = |kept: Kept| match kept {
+        Kept::Answer(answer) => Ok(answer),
+        // Orders stay. Were one gone, what its key led to could not be told, and it must not be placed again.
+        Kept::Order(id) => {
+            let order =
+                orders.get(&id).ok_or_else(|| StoreError::unavailable("idempotency/find_answers.sql"))?;
+            Ok(StoredAnswer::new(PLACED, order))
+        }
+    };
+    let recalled = found.into_iter().map(|found| match found {
+        Some(Ok(kept)) => answer_of(kept).map(|answer| Some(Ok(answer))),
+        Some(Err(reused)) => Ok(Some(Err(reused))),
+        None => Ok(None),
+    });
+    recalled.collect()
 }
 
 fn product_from(row: &Row) -> Product {
@@ -499,6 +527,5 @@ async fn update_products(client: &Object, writes: &Writes) -> Result<(), StoreEr
 }
 
 async fn insert_answers(client: &Object, writes: &Writes) -> Result<(), StoreError> {
-    let answers: Vec<_> = writes.answers.iter().map(|(key, answer)| (key, answer.clone())).collect();
-    idempotency::store::insert(client, &answers).await
+    idempotency::store::insert(client, writes.answers.iter().map(|(key, kept)| (key, kept))).await
 }

@@ -1,5 +1,7 @@
 //! What an order is, and how it may move on.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::types::{Money, OrderId, ProductId, Timestamp, UserId};
@@ -134,8 +136,8 @@ pub struct OrderItem {
     pub id: i64,
     /// What was bought.
     pub product: ProductId,
-    /// Its name then.
-    pub name: String,
+    /// Its name then; the orders of a batch share it.
+    pub name: Arc<str>,
     /// How many units.
     pub quantity: i64,
     /// The price of one then.
@@ -151,7 +153,7 @@ impl OrderItem {
         order: OrderId,
         line_no: i16,
         product: ProductId,
-        name: String,
+        name: Arc<str>,
         quantity: i64,
         price: Money,
     ) -> Self {

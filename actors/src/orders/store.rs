@@ -1,7 +1,9 @@
 //! Reading orders. Writing them is the inventory's, since it is one transaction with their stock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use deadpool_postgres::GenericClient;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -14,6 +16,7 @@ queries! {
     GET_ORDER = "orders/get_order.sql";
     LIST_ORDER_LINES = "orders/list_order_lines.sql";
     LIST_ORDERS = "orders/list_orders.sql";
+    LIST_ORDERS_AS_PLACED = "orders/list_orders_as_placed.sql";
     LIST_ORDERS_BY_USER = "orders/list_orders_by_user.sql";
     LIST_ORDERS_BY_STATUS = "orders/list_orders_by_status.sql";
     LIST_ORDERS_BY_USER_AND_STATUS = "orders/list_orders_by_user_and_status.sql";
@@ -27,6 +30,16 @@ pub(crate) async fn get_order(db: &Db, id: OrderId) -> Result<Option<Order>, Sto
     let order = GET_ORDER.opt(&client, &[&id.0]).await?;
     let lines = LIST_ORDER_LINES.rows(&client, &[&vec![id.0]]).await?;
     Ok(with_lines(order.into_iter().collect(), lines).pop())
+}
+
+/// Orders as they were when they were placed, in no particular order.
+pub(crate) async fn list_orders_as_placed(
+    client: &impl GenericClient,
+    ids: &[i64],
+) -> Result<Vec<Order>, StoreError> {
+    let orders = LIST_ORDERS_AS_PLACED.rows(client, &[&ids]).await?;
+    let lines = LIST_ORDER_LINES.rows(client, &[&ids]).await?;
+    Ok(with_lines(orders, lines))
 }
 
 /// A page of orders, newest first.
@@ -116,5 +129,6 @@ pub(crate) fn order_from(row: &Row) -> Option<Order> {
 /// From `order_id, line_no, product_id, name, quantity, price_cents`.
 pub(crate) fn item_from(row: &Row) -> OrderItem {
     let price = Money::from_cents(row.get(5));
-    OrderItem::new(OrderId(row.get(0)), row.get(1), ProductId(row.get(2)), row.get(3), row.get(4), price)
+    let name = Arc::from(row.get::<_, &str>(3));
+    OrderItem::new(OrderId(row.get(0)), row.get(1), ProductId(row.get(2)), name, row.get(4), price)
 }
