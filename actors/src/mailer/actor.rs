@@ -24,6 +24,9 @@ const STRETCH_EVENTS: i64 = 1000;
 /// The least time between two pages: a mailer that has much to catch up with leaves the machine to
 /// those who buy.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
+/// The same in a rush, which is when the log grows by more than [`STRETCH_EVENTS`] from one page to the next.
+/// No pace of letters keeps up with that, and each that is written then is taken from the sale.
+const RUSH_PAUSE: Duration = Duration::from_millis(500);
 /// How often a node without the lease asks for it; a third of how long it lasts.
 const LEASE_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest pause after failures.
@@ -65,6 +68,7 @@ impl MailerActor {
             from,
             post,
             position: feed.position(),
+            seen: *feed.position().borrow(),
             stopping,
         };
         let actor = Self { work: Some((mailer, resets)), stop, stopped: Vec::new() };
@@ -114,6 +118,8 @@ struct Mailer {
     from: Mailbox,
     post: Arc<Post>,
     position: watch::Receiver<Seq>,
+    /// How far the log went when the last page was read.
+    seen: Seq,
     stopping: watch::Receiver<bool>,
 }
 
@@ -167,6 +173,7 @@ impl Mailer {
             self.wait_for_news().await;
             return Ok(PAGE_PAUSE);
         }
+        let pause = pause_after(through.0 - std::mem::replace(&mut self.seen, through).0);
         let through = through.min(Seq(after.0.saturating_add(STRETCH_EVENTS)));
         let orders = store::placed_orders(&client, after, through, PAGE_ORDERS).await?;
         drop(client);
@@ -180,7 +187,7 @@ impl Mailer {
         if is_last {
             self.advance(through).await?;
         }
-        Ok(if orders.is_empty() { Duration::ZERO } else { PAGE_PAUSE })
+        Ok(if orders.is_empty() { Duration::ZERO } else { pause })
     }
 
     /// Sends these letters, for as long as it takes.
@@ -236,6 +243,11 @@ impl Mailer {
             _ = self.stopping.wait_for(|stopping| *stopping) => {}
         }
     }
+}
+
+/// How long to wait after a page when the log has grown by so many events since the last one.
+fn pause_after(grown: i64) -> Duration {
+    if grown > STRETCH_EVENTS { RUSH_PAUSE } else { PAGE_PAUSE }
 }
 
 /// How long to wait after that many failures in a row.
