@@ -636,23 +636,22 @@ async fn an_import_of_old_and_new_whose_transactions_are_ended_does_each_row_onc
     app.database().event_log_is_whole().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_order() {
-    const PRODUCTS: usize = 20_000;
+/// Imports `body`, of `rows` rows, as the delivery, and holds up the chunk that is about to be committed, until the
+/// next one has been written and has given up.
+async fn two_chunks_at_once(app: &TestApp, staff: &User, rows: usize, body: String) -> Answer {
     // Who holds the lock is one of them.
     const WRITTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND state = 'idle in transaction' AND backend_xid IS NOT NULL";
-    let app = TestApp::start().await;
-    let staff = app.staff().await;
     let ahead = app.database().client().await;
     let mut client = app.client().timeout(Duration::from_secs(120));
-    let request = import(&staff, "?id=delivery", CSV, numbered(PRODUCTS, 10));
+    let request = import(staff, "?id=delivery", CSV, body);
     let hold_up = async {
         while done_line(app.database(), "delivery").await == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        ahead.batch_execute("BEGIN; SELECT FROM imports FOR UPDATE").await.expect("the import's lock");
+        ahead.batch_execute("BEGIN; SELECT FROM imports WHERE id = 'delivery' FOR UPDATE").await.unwrap();
         let before = done_line(app.database(), "delivery").await;
+        assert!(before < rows as i64, "held up too late");
         eventually(Duration::from_secs(5), "the next chunk is written", async || {
             (app.count(WRITTEN).await == 2).then_some(())
         })
@@ -667,7 +666,16 @@ async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_orde
         ahead.batch_execute("COMMIT").await.expect("the lock is released");
     };
     let (answer, ()) = tokio::join!(client.send(&request), hold_up);
-    assert_eq!(counts(&report(&answer.unwrap()).0), [PRODUCTS as i64, 0, 0, 0]);
+    answer.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_order() {
+    const PRODUCTS: usize = 20_000;
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let answer = two_chunks_at_once(&app, &staff, PRODUCTS, numbered(PRODUCTS, 10)).await;
+    assert_eq!(counts(&report(&answer).0), [PRODUCTS as i64, 0, 0, 0]);
     // Ids are drawn when a chunk begins, events numbered when it is committed.
     let disorder = "SELECT count(*) FROM (
         SELECT subject < lag(subject) OVER (ORDER BY seq) AS is_late FROM events WHERE kind = 'stock'
@@ -675,6 +683,59 @@ async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_orde
     assert_eq!(app.count(disorder).await, 0);
     app.audit_is_clean(&staff).await;
     app.database().event_log_is_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stocks_are_written_two_chunks_at_once_and_each_is_added_to_once() {
+    const PRODUCTS: usize = 20_000;
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let mut client = app.client().timeout(Duration::from_secs(120));
+    report(&client.send(&import(&staff, "", CSV, numbered(PRODUCTS, 10))).await.unwrap());
+    let answer = two_chunks_at_once(&app, &staff, PRODUCTS, one_more(PRODUCTS)).await;
+    assert_eq!(counts(&report(&answer).0), [0, PRODUCTS as i64, 0, 0]);
+    assert_eq!(app.count("SELECT count(*) FROM stock WHERE quantity <> 11").await, 0);
+    app.audit_is_clean(&staff).await;
+    app.database().event_log_is_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_take_turns_while_another_node_sells() {
+    const PRODUCTS: usize = 5_000;
+    // A chunk that is written and waits for the one ahead; its last words were those of the ledger.
+    const BEHIND: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND state = 'idle in transaction' AND query LIKE '%INSERT INTO stock_entries%'";
+    let app = TestApp::start().await;
+    let second = app.second_node().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "lamp", "2.50", 1_000_000).await;
+    let mut client = app.client().timeout(Duration::from_secs(120));
+    report(&client.send(&import(&staff, "", CSV, numbered(PRODUCTS, 10))).await.unwrap());
+    let over = AtomicBool::new(false);
+    let sell = async {
+        while !over.load(Ordering::Relaxed) {
+            second.order(&anna, lamp, 1).await.expect_status(201);
+        }
+    };
+    let hold_up = async {
+        let ahead = app.database().client().await;
+        while done_line(app.database(), "delivery").await == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        ahead.batch_execute("BEGIN; SELECT FROM imports WHERE id = 'delivery' FOR UPDATE").await.unwrap();
+        app.database().waiting_for_locks(1).await;
+        for _ in 0..100 {
+            assert_eq!(app.count(BEHIND).await, 0);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ahead.batch_execute("COMMIT").await.expect("the lock is released");
+        over.store(true, Ordering::Relaxed);
+    };
+    let request = import(&staff, "?id=delivery", CSV, one_more(PRODUCTS));
+    let (answer, (), ()) = tokio::join!(client.send(&request), hold_up, sell);
+    assert_eq!(counts(&report(&answer.unwrap()).0), [0, PRODUCTS as i64, 0, 0]);
+    app.audit_is_clean(&staff).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

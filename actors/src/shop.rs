@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, CatalogCache, CatalogSettings, CursorSeal};
 use crate::db::{ConnectError, Database, StoreError};
 use crate::feed::{Announcer, Feed, FeedSettings, Listeners};
 use crate::import::Imports;
-use crate::inventory::{Inventory, InventorySettings, SoldOut};
+use crate::inventory::{Inventory, InventorySettings, SoldOut, Trade};
 use crate::limits::{LimitSettings, Limits};
 use crate::mailer::{MailerActor, MailerSettings, StopMailer};
 use crate::nodes::{Nodes, Pulse};
@@ -106,7 +106,13 @@ impl Shop {
         let seal = CursorSeal::new(&settings.accounts.jwt_secret);
         let book = Arc::new(SessionBook::default());
         let sold_out = Arc::new(SoldOut::default());
-        let listeners = Listeners(Arc::new([cache.clone() as _, book.clone() as _, sold_out.clone() as _]));
+        let trade = Arc::new(Trade::default());
+        let listeners = Listeners(Arc::new([
+            cache.clone() as _,
+            book.clone() as _,
+            sold_out.clone() as _,
+            trade.clone() as _,
+        ]));
         let wake = Arc::new(Notify::new());
         let reset_asked = Arc::new(Notify::new());
         let announcer = Announcer::new(listeners.clone(), wake.clone());
@@ -120,7 +126,7 @@ impl Shop {
         // The actors of a checkout share a thread: from one to the next is a push, not a wake.
         let checkout = Arbiter::new().handle();
         let inventory =
-            Inventory::launch(&database, announcer.clone(), pulse, &settings.inventory, &checkout)?;
+            Inventory::launch(&database, announcer.clone(), pulse, trade, &settings.inventory, &checkout)?;
         let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders, &checkout);
         let carts = Carts::new(db.clone(), orders.clone(), &settings.carts, checkout);
         let catalog = Catalog::new(&database, announcer, cache, seal, inventory.clone());

@@ -1,5 +1,5 @@
 //! From what has been taken in to what the shop says: chunk after chunk, in a task of its own; two at once while
-//! the shop is quiet and the rows are new.
+//! the shop is quiet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -317,7 +317,7 @@ impl Import {
         tokio::select! {
             merged = &mut merged => ended(merged),
             Ok(Opening { after, ahead: place }) = opening => {
-                let next = Chunk { after, rows_max: next_size, locks_first: false, ..chunk };
+                let next = Chunk { after, rows_max: next_size, ..chunk };
                 *ahead = Some(self.set_off(next, Some(place), may_open));
                 ended(merged.await)
             }

@@ -10,6 +10,7 @@ use super::import::{self, ImportLane};
 use super::job::{Ask, Failure};
 use super::lane::Lane;
 use super::queue::Queue;
+use super::trade::Trade;
 use super::{InventoryActor, InventorySettings};
 use crate::db::{ConnectError, Database};
 use crate::feed::Announcer;
@@ -31,6 +32,7 @@ impl Inventory {
         database: &Database,
         announcer: Announcer,
         pulse: Arc<Pulse>,
+        trade: Arc<Trade>,
         settings: &InventorySettings,
         on: &ArbiterHandle,
     ) -> Result<Self, ConnectError> {
@@ -40,9 +42,8 @@ impl Inventory {
         let threads = database.handle();
         // One more than chunks at once, for the same.
         let import_db = database.dedicated(import::AT_ONCE as usize + 1)?;
-        let imports = ImportLane::new(Lane { db: import_db, ..lane.clone() }, threads.clone());
-        let (queue, mailbox) =
-            (Queue::new(settings, lane.pulse.clone(), imports.clone()), settings.queue_max);
+        let imports = ImportLane::new(Lane { db: import_db, ..lane.clone() }, trade.clone(), threads.clone());
+        let (queue, mailbox) = (Queue::new(settings, lane.pulse.clone(), trade), settings.queue_max);
         let actor = InventoryActor::start_in_arbiter(on, move |ctx| {
             ctx.set_mailbox_capacity(mailbox);
             InventoryActor::new(queue, lane, imports, threads)

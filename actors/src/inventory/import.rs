@@ -11,14 +11,15 @@
 //! While the shop is quiet, the next chunk sets off as soon as one has been decided, on a second connection, and
 //! waits before it locks the import until the one ahead has committed. Rows are thus done in their order, and
 //! what is recorded is all that was done. Two that wait for each other outside the database must not wait inside
-//! it: a chunk sets off when the one ahead has its locks, locks no stock (or it gives up), is given up when
-//! the one ahead has to try again, and does not wait for longer than [`AHEAD_PATIENCE`]. While the
-//! shop sells, the imports of a node take turns, and rest after a chunk for [`GIVE_WAY`] times as long as it took.
+//! it, not even by way of a third: no product is in two chunks, a chunk sets off when the one ahead has all locks
+//! that a batch may want too, it is given up when the one ahead has to try again, and it does not wait for longer
+//! than [`AHEAD_PATIENCE`]. While the shop sells, the imports of a node take turns, and rest after a chunk for
+//! [`GIVE_WAY`] times as long as it took.
 
 mod decide;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ use super::actor::InventoryActor;
 use super::lane::{Lane, Setback, clear, set_back};
 use super::pipeline::{Step, send_in_order};
 use super::store::{self as batch_store, SKU_CONSTRAINT, TransactionId};
+use super::trade::Trade;
 use crate::db::StoreError;
 use crate::import::store::{self, Resolved};
 use crate::import::{Chunk, Counts, ImportError, MergeRows, Merged, Opening, Place};
@@ -65,12 +67,11 @@ pub(super) struct ImportLane {
     rested: Arc<Mutex<Instant>>,
     /// Whether the shop sold during the last chunk.
     is_selling: Arc<AtomicBool>,
-    /// Batches that have begun.
-    batches: Arc<AtomicU64>,
+    trade: Arc<Trade>,
 }
 
 impl ImportLane {
-    pub(super) fn new(lane: Lane, threads: Handle) -> Self {
+    pub(super) fn new(lane: Lane, trade: Arc<Trade>, threads: Handle) -> Self {
         let (turns, rested) = (Semaphore::new(AT_ONCE as usize), Mutex::new(Instant::now()));
         Self {
             lane,
@@ -78,13 +79,8 @@ impl ImportLane {
             turns: Arc::new(turns),
             rested: Arc::new(rested),
             is_selling: Arc::default(),
-            batches: Arc::default(),
+            trade,
         }
-    }
-
-    /// The shop sells.
-    pub(super) fn batch_begins(&self) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn merge_in_turn(self, MergeRows { chunk, place }: MergeRows) -> Result<Merged, ImportError> {
@@ -92,9 +88,9 @@ impl ImportLane {
         // Never closed.
         let _turn = self.turns.acquire_many(seats).await;
         tokio::time::sleep_until(self.rested().into()).await;
-        let (began, batches) = (Instant::now(), self.batches.load(Ordering::Relaxed));
+        let (began, signs) = (Instant::now(), self.trade.signs());
         let merged = self.lane.merge(&chunk, place).await;
-        let is_selling = self.batches.load(Ordering::Relaxed) != batches;
+        let is_selling = self.trade.signs() != signs;
         self.is_selling.store(is_selling, Ordering::Relaxed);
         if is_selling {
             *self.rest() = Instant::now() + began.elapsed() * GIVE_WAY;
@@ -185,7 +181,7 @@ impl Lane {
             Err(error) => return Err(set_back(client, error).await),
         };
         let mut decided = decide(chunk, &read.rows, Some(&read.locked));
-        if decided.is_none() && !chunk.locks_first && place.ahead.is_none() {
+        if decided.is_none() && !chunk.locks_first {
             if let Err(error) = lock_and_read(&client, chunk, &mut read).await {
                 return Err(set_back(client, error).await);
             }
@@ -251,8 +247,8 @@ impl Lane {
     }
 }
 
-/// Lets the next chunk set off, where this one makes products and changes none, and is not the last. What
-/// this returns is to be told when it is committed, and dropped when it is not.
+/// Lets the next chunk set off, unless this is the last. What this returns is to be told when it is committed,
+/// and dropped when it is not.
 fn open_behind(
     chunk: &Chunk,
     read: &Read,
@@ -261,7 +257,7 @@ fn open_behind(
 ) -> Option<oneshot::Sender<()>> {
     let behind = place.behind.take()?;
     let is_last = (read.rows.len() as i64) < chunk.rows_max;
-    if is_last || decided.counts.updated > 0 {
+    if is_last {
         return None;
     }
     let (done, ahead) = oneshot::channel();

@@ -23,6 +23,7 @@ mod queue;
 mod shelves;
 mod sold_out;
 pub(crate) mod store;
+mod trade;
 
 pub use actor::{InventoryActor, InventorySettings};
 pub use entrance::Inventory;
@@ -31,3 +32,4 @@ pub(crate) use import::check_rows;
 pub use job::{Ask, Job};
 pub use messages::{CorrectStock, CreateProduct, EditProduct, Move, RemoveCategory, RemoveProduct, Sell};
 pub(crate) use sold_out::SoldOut;
+pub(crate) use trade::Trade;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::InventorySettings;
 use super::admission::Admission;
-use super::import::ImportLane;
 use super::job::{Failure, Job};
+use super::trade::Trade;
 use crate::nodes::Pulse;
 
 /// The jobs of one lane, first come first served.
@@ -16,7 +16,7 @@ pub(crate) struct Queue {
     wait_max: Duration,
     waiting: Mutex<Waiting>,
     pulse: Arc<Pulse>,
-    imports: ImportLane,
+    trade: Arc<Trade>,
 }
 
 struct Waiting {
@@ -25,11 +25,11 @@ struct Waiting {
 }
 
 impl Queue {
-    pub(crate) fn new(settings: &InventorySettings, pulse: Arc<Pulse>, imports: ImportLane) -> Self {
+    pub(crate) fn new(settings: &InventorySettings, pulse: Arc<Pulse>, trade: Arc<Trade>) -> Self {
         let InventorySettings { batch_max, queue_max, wait_max, .. } = *settings;
         let admission = Admission::new(wait_max, queue_max, batch_max);
         let waiting = Mutex::new(Waiting { jobs: VecDeque::new(), admission });
-        Self { batch_max, wait_max, waiting, pulse, imports }
+        Self { batch_max, wait_max, waiting, pulse, trade }
     }
 
     /// Lets a job in, or answers it at once that it would wait too long. Tells which.
@@ -65,7 +65,7 @@ impl Queue {
         }
         if !batch.is_empty() {
             waiting.admission.begin(batch.len(), now);
-            self.imports.batch_begins();
+            self.trade.goes_on();
         }
         self.pulse.waiting(waiting.jobs.len());
         metrics::gauge!("emporium_inventory_queue").set(waiting.jobs.len() as f64);
