@@ -439,6 +439,21 @@ async fn an_order_repeated_with_its_key_is_answered_as_it_was_placed_though_much
 }
 
 #[tokio::test]
+async fn a_key_whose_order_somebody_has_removed_places_none_and_is_nobody_elses_trouble() {
+    let market = Market::open().await;
+    let lamp = market.product("lamp", "2.50", 10).await;
+    let body = order_of(&[(lamp, 1)]);
+    order_with_key(&market.app, &market.anna, "k", &body).await.expect_status(201);
+    market.app.database().client().await.batch_execute("DELETE FROM orders").await.unwrap();
+    let again = order_with_key(&market.app, &market.anna, "k", &body);
+    let others = (0..20).map(|_| market.app.order(&market.anna, lamp, 1));
+    let (again, others) = tokio::join!(again, join_all(others));
+    again.expect_status(500);
+    assert_eq!(others.iter().filter(|other| other.status == 201).count(), 9);
+    assert_eq!(others.iter().filter(|other| other.status == 409).count(), 11);
+}
+
+#[tokio::test]
 async fn a_checkout_repeated_with_its_key_finds_its_order_though_the_cart_is_empty() {
     let market = Market::open().await;
     let lamp = market.product("lamp", "2.50", 10).await;

@@ -56,6 +56,12 @@ impl StoreError {
         Self { query, kind: Kind::Unavailable, source: None }
     }
 
+    /// What the statement found cannot be.
+    #[must_use]
+    pub fn defect(query: &'static str) -> Self {
+        Self { query, kind: Kind::Defect, source: None }
+    }
+
     /// The name of the constraint that the statement would have broken.
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {

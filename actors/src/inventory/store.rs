@@ -363,10 +363,10 @@ async fn recall(client: &Object, found: Vec<Found<Kept>>) -> Result<Vec<Found>, 
     let orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
     let answer_of = |kept: Kept| match kept {
         Kept::Answer(answer) => Ok(answer),
-        // Orders stay. Were one gone, what its key led to could not be told, and it must not be placed again.
+        // Orders stay. If somebody has removed one all the same, what its key led to cannot be told, and it must
+        // not be placed again.
         Kept::Order(id) => {
-            let order =
-                orders.get(&id).ok_or_else(|| StoreError::unavailable("idempotency/find_answers.sql"))?;
+            let order = orders.get(&id).ok_or_else(|| StoreError::defect("idempotency/find_answers.sql"))?;
             Ok(StoredAnswer::new(PLACED, order))
         }
     };
