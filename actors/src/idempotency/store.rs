@@ -105,7 +105,8 @@ pub(crate) async fn find_answer(
 ) -> Result<Found, StoreError> {
     Ok(match find(client, &[key]).await?.pop().flatten() {
         Some(Ok(Kept::Answer(answer))) => Some(Ok(answer)),
-        Some(Ok(Kept::Order(_))) | None => None,
+        Some(Ok(Kept::Order(_))) => return Err(StoreError::defect(FIND_ANSWERS.name)),
+        None => None,
         Some(Err(reused)) => Some(Err(reused)),
     })
 }

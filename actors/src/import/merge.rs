@@ -316,8 +316,8 @@ impl Import {
     ) -> Result<Merged, ImportError> {
         tokio::select! {
             merged = &mut merged => ended(merged),
-            Ok(Opening { after, ahead: place }) = opening => {
-                let next = Chunk { after, rows_max: next_size, ..chunk };
+            Ok(Opening { after, ahead: place, changes }) = opening => {
+                let next = Chunk { after, rows_max: next_size, locks_first: changes, ..chunk };
                 *ahead = Some(self.set_off(next, Some(place), may_open));
                 ended(merged.await)
             }

@@ -37,6 +37,8 @@ pub struct Opening {
     pub after: i64,
     /// Its place.
     pub ahead: oneshot::Receiver<()>,
+    /// Whether this one changes known products, as the next one then likely does.
+    pub changes: bool,
 }
 
 /// Some rows of an import.

@@ -11,9 +11,9 @@
 //! While the shop is quiet, the next chunk sets off as soon as one has been decided, on a second connection, and
 //! waits before it locks the import until the one ahead has committed. Rows are thus done in their order, and
 //! what is recorded is all that was done. Two that wait for each other outside the database must not wait inside
-//! it, not even by way of a third: no product is in two chunks, a chunk sets off when the one ahead has all locks
-//! that a batch may want too, it is given up when the one ahead has to try again, and it does not wait for longer
-//! than [`AHEAD_PATIENCE`]. While the shop sells, the imports of a node take turns, and rest after a chunk for
+//! it, not even by way of a third: no product is in two chunks, a chunk sets off when the one ahead has all stocks
+//! and categories that it locks, it is given up when the one ahead has to try again, and it does not wait for
+//! longer than [`AHEAD_PATIENCE`], for which the one ahead may still wait for a sku that somebody is taking. While the shop sells, the imports of a node take turns, and rest after a chunk for
 //! [`GIVE_WAY`] times as long as it took.
 
 mod decide;
@@ -261,7 +261,8 @@ fn open_behind(
         return None;
     }
     let (done, ahead) = oneshot::channel();
-    behind.send(Opening { after: decided.up_to, ahead }).ok().map(|()| done)
+    let opening = Opening { after: decided.up_to, ahead, changes: decided.counts.updated > 0 };
+    behind.send(opening).ok().map(|()| done)
 }
 
 /// Whether the chunk ahead, if there is one, was committed.

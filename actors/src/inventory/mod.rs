@@ -5,8 +5,8 @@
 //! locks carts, orders, categories and stocks, each in id order; nothing is answered before COMMIT;
 //! a message that the database refuses fails alone; the fate of a COMMIT whose answer was lost is
 //! asked of the database, never guessed; the queue is no longer than what is served within the longest
-//! wait, and whoever would wait longer is refused at once. The rows of an import are merged a chunk at a
-//! time beside the batches, in short transactions that lock as a batch does.
+//! wait, and whoever would wait longer is refused at once. The rows of an import are merged a chunk or two
+//! at a time beside the batches, in short transactions that lock as a batch does.
 
 mod actor;
 mod admission;

@@ -15,7 +15,7 @@ pub(crate) struct Trade {
 }
 
 impl Trade {
-    /// A batch begins.
+    /// A batch begins, or an order was told of.
     pub(super) fn goes_on(&self) {
         self.signs.fetch_add(1, Ordering::Relaxed);
     }
