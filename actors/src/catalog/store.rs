@@ -11,7 +11,7 @@ use super::document::Document;
 use super::list::{LIST_PRODUCTS, LIST_ROWS_MAX, ListedRow, SampleRow, Statement};
 use super::suggest::Suggestion;
 use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product, ProductQuery};
-use crate::db::{StoreError, queries};
+use crate::db::{Db, StoreError, queries};
 use crate::types::{CategoryId, Money, ProductId, Timestamp};
 
 queries! {
@@ -32,6 +32,9 @@ queries! {
 pub(super) const NAME_CONSTRAINT: &str = "categories_name_key";
 /// Any constant serves that nothing else on the database uses.
 const NEW_CATEGORIES_LOCK: i64 = 0x6361_7465_676f_7279;
+
+/// For how long at most, in seconds, the search indexes are tidied while others go on writing to them.
+const TIDY_MAX_S: u32 = 5;
 
 /// All categories by id, as one JSON array.
 pub(super) async fn list_categories(client: &impl GenericClient) -> Result<Loaded, StoreError> {
@@ -158,10 +161,18 @@ pub(super) async fn sample_products(
     Ok((rows.iter().map(sampled).collect(), span, counted))
 }
 
-/// Has searches find what was written lately where everything else is.
-pub(crate) async fn tidy_search(client: &impl GenericClient) -> Result<(), StoreError> {
-    TIDY_SEARCH.rows(client, &[]).await?;
-    Ok(())
+/// Has searches find what was written lately where everything else is. For a while: what others go on writing
+/// meanwhile is moved too, in pieces so small that each costs as much as a large one.
+pub(crate) async fn tidy_search(db: &Db) {
+    let tidied = async {
+        let client = db.client(TIDY_SEARCH.name).await?;
+        let sql = format!("SET LOCAL statement_timeout = '{TIDY_MAX_S}s'; {}", TIDY_SEARCH.sql);
+        client.batch_execute(&sql).await.map_err(|error| StoreError::new(TIDY_SEARCH.name, error))
+    };
+    if let Err(error) = tidied.await {
+        // A shop that does not own its tables leaves it to the database's own sweepers.
+        tracing::debug!(error = &error as &dyn std::error::Error, "the search index was not tidied");
+    }
 }
 
 /// Waits until no other transaction adds a category; holds until this one ends.

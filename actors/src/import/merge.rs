@@ -12,7 +12,7 @@ use super::messages::{Chunk, Counts, MergeRows, Merged, Opening, Place};
 use super::row::RowFault;
 use super::staging::Staging;
 use super::store::{self, Known};
-use super::{FAULTS_MAX, ImportError, Shared};
+use super::{FAULTS_MAX, ImportError};
 use crate::catalog::store::tidy_search;
 use crate::inventory;
 use crate::types::Timestamp;
@@ -26,9 +26,6 @@ const CHUNK_MIN: i64 = 50;
 /// sells, and while it does not.
 const CHUNK_TIME: Duration = Duration::from_millis(40);
 const CHUNK_TIME_QUIET: Duration = Duration::from_millis(250);
-/// Rows after which the search indexes are tidied: all at once, they take half the time of four times a
-/// quarter, and until then each search reads all that was written.
-const TIDY_ROWS: i64 = 10_000;
 /// How often a chunk is tried while the database is out of reach.
 const ATTEMPTS: u32 = 8;
 /// The wait before a second try; it doubles with each further one.
@@ -102,37 +99,6 @@ impl Merging {
             }
             () = tokio::time::sleep(interval) => ImportNews::Progress(*self.progress.borrow()),
         }
-    }
-}
-
-/// What is written to the search indexes goes to where searches find it quickly: while the shop is quiet, on
-/// a connection beside the merging ones, which would otherwise stop for it every few chunks.
-#[derive(Default)]
-struct Tidying {
-    task: Option<JoinHandle<()>>,
-    /// Rows that were done when it last began.
-    rows: i64,
-}
-
-impl Tidying {
-    /// Begins, unless it is under way or there is little to be done: so many rows are done by now.
-    fn go_on(&mut self, shared: &Shared, rows: i64) {
-        let is_under_way = self.task.as_ref().is_some_and(|task| !task.is_finished());
-        if !is_under_way && rows - self.rows >= TIDY_ROWS {
-            self.rows = rows;
-            self.begin(shared);
-        }
-    }
-
-    fn begin(&mut self, shared: &Shared) {
-        let readers = shared.readers.clone();
-        self.task = Some(shared.threads.spawn(async move {
-            let tidied = async { tidy_search(&readers.client("catalog/tidy_search.sql").await?).await };
-            if let Err(error) = tidied.await {
-                // A shop that does not own its tables leaves it to the database.
-                tracing::debug!(error = &error as &dyn std::error::Error, "the search index was not tidied");
-            }
-        }));
     }
 }
 
@@ -234,22 +200,19 @@ impl Import {
         let mut chunk = self.first_chunk();
         let mut counts = self.before.as_ref().map(|before| before.counts).unwrap_or_default();
         let mut is_selling = true;
-        let mut tidying = Tidying::default();
         loop {
             tell.progress.send_replace(Progress { rows, done: counts.rows() });
             if counts.rows() >= rows {
-                if self.before.is_some() && !is_selling {
-                    // Or the next product that anybody makes would have to wait for it.
-                    tidying.begin(&self.staging.shared);
+                if self.before.is_some() {
+                    // Or the next product that anybody makes might have to wait for it.
+                    let readers = self.staging.shared.readers.clone();
+                    self.staging.shared.threads.spawn(async move { tidy_search(&readers).await });
                 }
                 return Ok(counts);
             }
             self.staging.shared.go_on()?;
             if tell.progress.is_closed() {
                 return Err(ImportError::Abandoned);
-            }
-            if self.before.is_some() && !is_selling {
-                tidying.go_on(&self.staging.shared, counts.rows());
             }
             let merged = match &self.before {
                 None => inventory::check_rows(self.staging.line.client()?, &chunk, counts).await?,

@@ -53,10 +53,6 @@ const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// Plans are made for each chunk: the tables grow meanwhile, and a plan for a small one would scan a
 /// large one.
 const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan";
-/// While the shop is quiet, the search indexes are tidied beside the import, long before they take up so much
-/// room; otherwise the import itself stops for it.
-const LEAVE_TIDYING: &str = "; SET LOCAL gin_pending_list_limit = '64MB'";
-
 /// The imports' way to the database, and whose turn it is.
 #[derive(Clone)]
 pub(super) struct ImportLane {
@@ -176,7 +172,7 @@ impl Lane {
         let client = self.db.client("inventory/import").await.map_err(Setback::Unavailable)?;
         batch_store::prepare(&client).await.map_err(Setback::Again)?;
         store::prepare_merge(&client).await.map_err(Setback::Again)?;
-        let mut read = match begin_and_read(&client, chunk, place.behind.is_some()).await {
+        let mut read = match begin_and_read(&client, chunk).await {
             Ok(read) => read,
             Err(error) => return Err(set_back(client, error).await),
         };
@@ -274,9 +270,8 @@ async fn wait_for(ahead: Option<oneshot::Receiver<()>>) -> bool {
 }
 
 /// Begins the transaction, locks and reads: one round trip.
-async fn begin_and_read(client: &Object, chunk: &Chunk, is_quiet: bool) -> Result<Read, StoreError> {
-    let sql = if is_quiet { format!("{BEGIN}{LEAVE_TIDYING}") } else { BEGIN.to_owned() };
-    let begin = async { client.batch_execute(&sql).await.map_err(|error| StoreError::new("BEGIN", error)) };
+async fn begin_and_read(client: &Object, chunk: &Chunk) -> Result<Read, StoreError> {
+    let begin = async { client.batch_execute(BEGIN).await.map_err(|error| StoreError::new("BEGIN", error)) };
     let (begun, categories, products, rows) = tokio::join! {
         biased;
         begin,

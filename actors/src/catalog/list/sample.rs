@@ -213,7 +213,8 @@ impl Sampler {
         if since.elapsed() > LIFETIME && !self.is_renewing.swap(true, Ordering::AcqRel) {
             let sampler = self.clone();
             self.threads.spawn(async move {
-                sampler.tidy().await;
+                // Searches read everything that was written lately; that is not to become much.
+                store::tidy_search(&sampler.db).await;
                 // Whoever asks next tries again; the error has been logged.
                 sampler.read(LIFETIME).await.ok();
                 sampler.is_renewing.store(false, Ordering::Release);
@@ -259,14 +260,5 @@ impl Sampler {
 
     fn latest(&self) -> Option<(Instant, Arc<Sample>)> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Searches read everything that was written lately; that is not to become much.
-    async fn tidy(&self) {
-        let tidied = async { store::tidy_search(&self.db.client("catalog/tidy_search.sql").await?).await };
-        if let Err(error) = tidied.await {
-            // A shop that does not own its tables leaves it to the database's own sweepers.
-            tracing::debug!(error = &error as &dyn std::error::Error, "the search index was not tidied");
-        }
     }
 }
