@@ -56,8 +56,9 @@ mod cost {
     pub(super) const ENTRY: u64 = 1;
     /// A search, besides.
     pub(super) const SEARCH: u64 = 500;
-    /// A stretch that a search is narrowed to, besides.
-    pub(super) const STRETCH: u64 = 500;
+    /// A stretch that a search is narrowed to, besides: as much as 25 products that are gathered, however few
+    /// products of it have the words.
+    pub(super) const STRETCH: u64 = 1_000;
 }
 
 /// A word of a search, as the sample is compared with it.
@@ -373,8 +374,13 @@ impl<'a> Guess<'a> {
                 |facts: &Facts| facts.looked_up & looked_up == looked_up && (!is_within || facts.category);
             let source = Source::Words(patterns.clone(), is_within);
             if entries <= ENTRIES_MAX {
-                let known = self.wanted.per_hit.map_or(0, |per_hit| self.sample.total / per_hit.max(1));
-                let products = self.count(|_, facts| found(facts)).max(self.sample.sampled(known));
+                let known = self.wanted.per_hit.map(|per_hit| self.sample.total / per_hit.max(1));
+                let known = known.map(|products| self.sample.sampled(products));
+                let products = match (self.count(|_, facts| found(facts)), known) {
+                    // Those few may be there by chance.
+                    (0..KNOWN_MIN, Some(known)) => known,
+                    (count, known) => count.max(known.unwrap_or_default()),
+                };
                 plans.extend(self.whole(source.clone(), products, cost::SEARCH + entries * cost::ENTRY));
             }
             plans.extend(self.narrowed(source, entries, found));
@@ -613,6 +619,17 @@ mod tests {
         // Of other words, and of these with something else, it tells nothing.
         assert_eq!(lessons.per_hit(&search(&["lamp", "red"], &[])), None);
         assert_eq!(lessons.per_hit(&ProductQuery { in_stock: true, ..query }), None);
+    }
+
+    #[test]
+    fn two_of_the_sample_make_no_common_word_of_one_that_is_known_to_be_rare() {
+        let (query, sample) = (search(&["lamp"], &[]), spread("LAMP", SAMPLED / 2));
+        let order = Order::of(&query);
+        let mut wanted = Wanted::new(&query, &order, None, 20);
+        // Of a thousand, the page is rather looked for among the first hundred thousand products.
+        assert!(Plan::choose(&wanted, &sample).until.is_some());
+        wanted.per_hit = Some(4_000);
+        assert_eq!(Plan::choose(&wanted, &sample), Plan::whole(looked_up(&["lamp"])));
     }
 
     #[test]
