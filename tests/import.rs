@@ -224,6 +224,28 @@ async fn a_file_of_any_length_takes_the_same_memory() {
 }
 
 #[tokio::test]
+async fn an_import_leaves_no_late_entries_for_searches_to_read() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let sql = app.database().client().await;
+    // Nobody else is to do it.
+    let aids = "CREATE EXTENSION pgstattuple; ALTER TABLE products SET (autovacuum_enabled = off)";
+    sql.batch_execute(aids).await.expect("the extension comes with the server");
+    let late = "SELECT sum(pending_tuples)::bigint
+        FROM unnest(ARRAY['products_search_idx', 'products_symbols_idx']) AS i, pgstatginindex(i)";
+    sql.batch_execute("INSERT INTO products (name, price_cents, category_id) VALUES ('Late', 1, 1)")
+        .await
+        .unwrap();
+    assert_eq!(app.count(late).await, 2);
+    let (told, _) = report(&app.send(&import(&staff, "", CSV, numbered(2000, 1))).await);
+    assert_eq!(counts(&told), [2000, 0, 0, 0]);
+    eventually(Duration::from_secs(5), "nothing is late", async || {
+        (app.count(late).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_said_stays_and_a_deleted_products_sku_makes_a_new_one() {
     let app = TestApp::start().await;
     let staff = app.staff().await;
