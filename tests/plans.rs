@@ -9,7 +9,7 @@ use emporium_actors::catalog::{Column, CursorKey, Direction, LIST_ROWS_MAX, Prod
 use emporium_actors::types::{CategoryId, Money, PageRequest, Timestamp};
 use time::OffsetDateTime;
 
-use crate::harness::{Mismatches, TestApp};
+use crate::harness::{Body, Expect, Mismatches, TestApp};
 
 /// Products of the catalogue.
 const PRODUCTS: i64 = 200_000;
@@ -330,4 +330,20 @@ async fn every_list_of_a_large_catalogue_is_read_by_index_within_the_bound_and_r
     }
     mismatches.none();
     assert!(short * 200 < pages, "{short} of {pages} pages are short");
+}
+
+/// Twice as many products as a statement looks at come before the first of a category of which there are
+/// too many to be sorted.
+#[tokio::test]
+async fn a_page_is_not_empty_where_the_first_that_fits_is_far_away() {
+    let app = TestApp::start().await;
+    let sql = "INSERT INTO categories (name) VALUES ('plenty'), ('scarce');
+        INSERT INTO products (id, name, price_cents, category_id)
+        SELECT n, 'Thing', 100, CASE WHEN n <= 25000 THEN 1 ELSE 2 END FROM generate_series(1, 34000) AS n;
+        INSERT INTO stock (product_id, quantity) SELECT n, 40000 - n FROM generate_series(1, 34000) AS n;
+        ANALYZE products, stock";
+    app.sql(sql).await;
+    let page = app.get("/api/products/?category=2&ordering=-stock&page_size=3").await.expect_json(200);
+    let ids: Vec<i64> = page.as_array().unwrap().iter().map(Body::id).collect();
+    assert_eq!(ids, [25_001, 25_002, 25_003]);
 }

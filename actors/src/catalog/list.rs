@@ -13,8 +13,9 @@
 //! Promises: a statement looks at no more than [`LIST_ROWS_MAX`] products, and a page takes another one
 //! only where the guess was wrong; nothing is counted and nothing is skipped, so that a page costs the
 //! same however deep it is. Where so many products are not enough to find a whole page of those who
-//! fit, the page is short, perhaps even empty, and its cursor goes on behind what was looked at. Products come in the order asked for, ties by id in the direction of
-//! the first column.
+//! fit, the page is short, and its cursor goes on behind what was looked at; only where [`STATEMENTS_MAX`]
+//! statements have found none at all is it empty. Products come in the order asked for, ties by id in the
+//! direction of the first column.
 
 mod guess;
 mod lessons;
@@ -263,7 +264,9 @@ impl ProductLister {
             let len = found.len();
             items.extend(found);
             stretches += 1;
-            if is_over || items.len() == page.size || stretches == STRETCHES_MAX {
+            let is_enough = is_over || items.len() == page.size || stretches >= STRETCHES_MAX;
+            // Many a reader would take an empty page for the end of the list.
+            if is_enough && !items.is_empty() {
                 return Ok(Page { items, next: Some(at) });
             }
             // Where two had too few, so may the next one.
