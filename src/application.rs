@@ -76,14 +76,14 @@ impl Application {
         let listener = bind(&settings).map_err(fail)?;
         let addr = listener.local_addr().map_err(fail)?;
         let draining = Arc::new(AtomicBool::new(false));
-        let state = web::Data::new(AppState {
+        let state = AppState {
             shop: shop.clone(),
             body_bytes_max: settings.body_bytes_max,
             import_bytes_max: settings.import_bytes_max,
             trusted_proxy_hops: settings.trusted_proxy_hops,
             draining: draining.clone(),
             metrics: counting(),
-        });
+        };
         let delay = settings.shutdown_delay;
         let watchdog = Watchdog::start();
         let server = serve(listener, settings, state, watchdog.clone()).map_err(fail)?;
@@ -178,7 +178,7 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 fn serve(
     listener: TcpListener,
     settings: HttpSettings,
-    state: web::Data<AppState>,
+    state: AppState,
     watchdog: Arc<Watchdog>,
 ) -> io::Result<Server> {
     let workers = settings.workers.max(1);
@@ -194,8 +194,10 @@ fn serve(
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("http", listener, move || {
+        // Called on the thread of each worker.
+        let state = AppState { shop: state.shop.on_this_thread(), ..state.clone() };
         let app = App::new()
-            .app_data(state.clone())
+            .app_data(web::Data::new(state))
             .app_data(settings.clone())
             .app_data(watchdog.clone())
             .configure(http::routes)

@@ -17,7 +17,7 @@ use crate::inventory::{Inventory, InventorySettings, SoldOut, Trade};
 use crate::limits::{LimitSettings, Limits};
 use crate::mailer::{MailerActor, MailerSettings, StopMailer};
 use crate::nodes::{Nodes, Pulse};
-use crate::orders::{OrderActor, OrderSettings};
+use crate::orders::{OrderActor, OrderDesk, OrderSettings};
 use crate::redis::Redis;
 
 /// How long the mailer may take to finish the letters in hand when the shop stops.
@@ -74,6 +74,9 @@ pub struct Shop {
     pub carts: Carts,
     /// Orders.
     pub orders: Addr<OrderActor>,
+    /// Orders whose holds have run out.
+    expiry: Addr<OrderActor>,
+    order_desk: OrderDesk,
     /// Everything that changes a stock.
     pub inventory: Inventory,
     /// The event log as this node has read it.
@@ -127,7 +130,9 @@ impl Shop {
         let checkout = Arbiter::new().handle();
         let inventory =
             Inventory::launch(&database, announcer.clone(), pulse, trade, &settings.inventory, &checkout)?;
-        let orders = OrderActor::launch(db.clone(), inventory.clone(), sold_out, settings.orders, &checkout);
+        let order_desk =
+            OrderDesk { db: db.clone(), sold_out, inventory: inventory.clone(), settings: settings.orders };
+        let orders = OrderActor::launch(order_desk.clone(), &checkout);
         let carts = Carts::new(db.clone(), orders.clone(), &settings.carts, checkout);
         let catalog = Catalog::new(&database, announcer, cache, seal, inventory.clone());
         let imports = Imports::new(&database, catalog.clone(), inventory.clone())?;
@@ -144,7 +149,9 @@ impl Shop {
             catalog,
             imports,
             carts,
+            expiry: orders.clone(),
             orders,
+            order_desk,
             inventory,
             feed,
             limits,
@@ -153,6 +160,12 @@ impl Shop {
             database,
             mailer,
         })
+    }
+
+    /// The same shop, for those who ask on this thread.
+    #[must_use]
+    pub fn on_this_thread(&self) -> Self {
+        Self { orders: OrderActor::launch_here(self.order_desk.clone()), ..self.clone() }
     }
 
     /// Closes the feeds and lets what is under way finish.
@@ -170,6 +183,7 @@ impl Shop {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.orders.connected()
+            && self.expiry.connected()
             && self.inventory.is_alive()
             && self.mailer.as_ref().is_none_or(Addr::connected)
     }

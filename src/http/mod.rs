@@ -32,6 +32,7 @@ use emporium_actors::Shop;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// What handlers share.
+#[derive(Clone)]
 pub struct AppState {
     /// The shop.
     pub shop: Shop,

@@ -7,7 +7,6 @@ use actix::prelude::*;
 use tokio::runtime::Handle;
 
 use super::import::ImportLane;
-use super::job::Job;
 use super::lane::Lane;
 use super::queue::Queue;
 
@@ -33,13 +32,11 @@ pub struct InventoryActor {
     pub(super) imports: ImportLane,
     /// Where batches run. Not the actor's thread: a batch must outlive whoever asked for it.
     threads: Handle,
-    /// Whether the lane works the queue off, or is about to.
-    is_working: bool,
 }
 
 impl InventoryActor {
-    pub(super) fn new(queue: Queue, lane: Lane, imports: ImportLane, threads: Handle) -> Self {
-        Self { queue: Arc::new(queue), lane, imports, threads, is_working: false }
+    pub(super) fn new(queue: Arc<Queue>, lane: Lane, imports: ImportLane, threads: Handle) -> Self {
+        Self { queue, lane, imports, threads }
     }
 
     fn work(&mut self, ctx: &mut Context<Self>) {
@@ -49,10 +46,7 @@ impl InventoryActor {
             if let Err(error) = ended {
                 tracing::error!(%error, "a batch was broken off");
                 actor.queue.end();
-            }
-            // A job may have come in after the lane saw none, and before it was known to have ended.
-            actor.is_working = !actor.queue.is_empty();
-            if actor.is_working {
+                // It never said that it rests.
                 actor.work(ctx);
             }
         }));
@@ -63,15 +57,16 @@ impl Actor for InventoryActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Job> for InventoryActor {
+/// There are jobs, and the lane rests. Sent once for each rest.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct WorkOff;
+
+impl Handler<WorkOff> for InventoryActor {
     type Result = ();
 
-    /// Only puts the job into the queue: what its batch decides rests on rows that it has locked.
-    fn handle(&mut self, job: Job, ctx: &mut Context<Self>) {
-        if self.queue.push(job) && !self.is_working {
-            self.is_working = true;
-            // Behind every message that is here already, so that they share the first batch.
-            ctx.spawn(async {}.into_actor(self).map(|(), actor, ctx| actor.work(ctx)));
-        }
+    /// Only has batches begin: what they decide rests on rows that they have locked.
+    fn handle(&mut self, _: WorkOff, ctx: &mut Context<Self>) {
+        self.work(ctx);
     }
 }

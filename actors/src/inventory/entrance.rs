@@ -6,8 +6,9 @@ use actix::dev::OneshotSender;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use super::actor::WorkOff;
 use super::import::{self, ImportLane};
-use super::job::{Ask, Failure};
+use super::job::Ask;
 use super::lane::Lane;
 use super::queue::Queue;
 use super::trade::Trade;
@@ -21,6 +22,7 @@ use crate::nodes::Pulse;
 #[derive(Clone)]
 pub struct Inventory {
     actor: Addr<InventoryActor>,
+    queue: Arc<Queue>,
 }
 
 impl Inventory {
@@ -43,12 +45,11 @@ impl Inventory {
         // One more than chunks at once, for the same.
         let import_db = database.dedicated(import::AT_ONCE as usize + 1)?;
         let imports = ImportLane::new(Lane { db: import_db, ..lane.clone() }, trade.clone(), threads.clone());
-        let (queue, mailbox) = (Queue::new(settings, lane.pulse.clone(), trade), settings.queue_max);
-        let actor = InventoryActor::start_in_arbiter(on, move |ctx| {
-            ctx.set_mailbox_capacity(mailbox);
-            InventoryActor::new(queue, lane, imports, threads)
-        });
-        Ok(Self { actor })
+        let queue = Arc::new(Queue::new(settings, lane.pulse.clone(), trade));
+        let inbox = queue.clone();
+        let actor =
+            InventoryActor::start_in_arbiter(on, move |_| InventoryActor::new(inbox, lane, imports, threads));
+        Ok(Self { actor, queue })
     }
 
     /// Asks, at once, and waits for the answer, which comes after COMMIT.
@@ -72,13 +73,12 @@ impl Inventory {
         self.actor.send(rows).await
     }
 
-    /// Asks on somebody's behalf: the batch answers them itself, with no actor in between.
+    /// Asks on somebody's behalf: the batch answers them itself, with no actor in between. While batches go
+    /// on, the next one finds the message, and nobody is woken for it.
     pub(crate) fn forward<M: Ask>(&self, message: M, reply: OneshotSender<M::Result>) {
-        match self.actor.try_send(message.into_job(reply)) {
-            Ok(()) => {}
-            Err(SendError::Full(job)) => job.fail(Failure::Overloaded),
-            // Dropping the job tells them.
-            Err(SendError::Closed(_)) => {}
+        // Otherwise the message is dropped, which tells them.
+        if self.is_alive() && self.queue.push(message.into_job(reply)) {
+            self.actor.do_send(WorkOff);
         }
     }
 

@@ -35,9 +35,8 @@ pub(crate) enum Verdict {
     Removed(Result<(), InventoryError>),
 }
 
-/// A request and the way back: what the `InventoryActor` is sent.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+/// A request and the way back: what waits in the inbox of the `InventoryActor`.
+#[derive(Debug)]
 pub struct Job {
     pub(crate) request: Request,
     pub(crate) reply: Reply,

@@ -25,39 +25,50 @@ pub struct OrderSettings {
 /// The most holds one look ends.
 const EXPIRIES_MAX: i64 = 500;
 
-/// Places, moves and reads orders. What changes a stock it passes on to the inventory.
+/// What an [`OrderActor`] works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct OrderDesk {
+    pub(crate) db: Db,
+    pub(crate) sold_out: Arc<SoldOut>,
+    pub(crate) inventory: Inventory,
+    pub(crate) settings: OrderSettings,
+}
+
+/// Places, moves and reads orders. What changes a stock it passes on to the inventory. There is one on each
+/// thread where orders are asked for, so that nobody has to be woken for an order that only waits for its
+/// batch; one of them ends the holds that have run out.
 pub struct OrderActor {
-    db: Db,
-    sold_out: Arc<SoldOut>,
-    inventory: Inventory,
-    settings: OrderSettings,
-    sweeping: bool,
+    desk: OrderDesk,
+    sweeps: bool,
+    is_sweeping: bool,
 }
 
 impl OrderActor {
-    /// Starts the actor.
+    /// Starts the actor that also ends holds.
     #[must_use]
-    pub(crate) fn launch(
-        db: Db,
-        inventory: Inventory,
-        sold_out: Arc<SoldOut>,
-        settings: OrderSettings,
-        on: &ArbiterHandle,
-    ) -> Addr<Self> {
-        Self::start_in_arbiter(on, move |ctx| {
-            ctx.set_mailbox_capacity(settings.queue_max);
-            Self { db, sold_out, inventory, settings, sweeping: false }
-        })
+    pub(crate) fn launch(desk: OrderDesk, on: &ArbiterHandle) -> Addr<Self> {
+        Self::start_in_arbiter(on, move |ctx| Self::new(desk, true, ctx))
+    }
+
+    /// Starts another one, on this thread.
+    #[must_use]
+    pub(crate) fn launch_here(desk: OrderDesk) -> Addr<Self> {
+        Self::create(move |ctx| Self::new(desk, false, ctx))
+    }
+
+    fn new(desk: OrderDesk, sweeps: bool, ctx: &mut Context<Self>) -> Self {
+        ctx.set_mailbox_capacity(desk.settings.queue_max);
+        Self { desk, sweeps, is_sweeping: false }
     }
 
     /// Ends holds that have run out. Any number of nodes may do so at once: the order's row decides
     /// which of them it was.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        if self.sweeping {
+        if self.is_sweeping {
             return;
         }
-        self.sweeping = true;
-        let (db, inventory) = (self.db.clone(), self.inventory.clone());
+        self.is_sweeping = true;
+        let OrderDesk { db, inventory, .. } = self.desk.clone();
         let sweep = async move {
             match store::list_expired_holds(&db, EXPIRIES_MAX).await {
                 Ok(orders) => expire(&inventory, orders).await,
@@ -69,7 +80,7 @@ impl OrderActor {
                 }
             }
         };
-        ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.sweeping = false));
+        ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.is_sweeping = false));
     }
 }
 
@@ -91,7 +102,9 @@ impl Actor for OrderActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.settings.expiry_interval, Self::sweep);
+        if self.sweeps {
+            ctx.run_interval(self.desk.settings.expiry_interval, Self::sweep);
+        }
     }
 }
 
@@ -127,11 +140,11 @@ impl Handler<PlaceOrder> for OrderActor {
     fn handle(&mut self, message: PlaceOrder, _: &mut Self::Context) -> Self::Result {
         if message.key.is_none()
             && let OrderSource::Lines(lines) = &message.source
-            && let Some(shortages) = self.sold_out.shortages(lines)
+            && let Some(shortages) = self.desk.sold_out.shortages(lines)
         {
             return Onward::Known(Err(OrderError::OutOfStock(shortages)));
         }
-        Onward::Ask(self.inventory.clone(), Sell(message))
+        Onward::Ask(self.desk.inventory.clone(), Sell(message))
     }
 }
 
@@ -140,7 +153,7 @@ impl Handler<MoveOrder> for OrderActor {
 
     /// Interleaves with every other message: only the inventory's batch decides.
     fn handle(&mut self, message: MoveOrder, _: &mut Self::Context) -> Self::Result {
-        Onward::Ask(self.inventory.clone(), Move(message))
+        Onward::Ask(self.desk.inventory.clone(), Move(message))
     }
 }
 
@@ -149,7 +162,7 @@ impl Handler<GetOrder> for OrderActor {
 
     /// A read, so it may interleave.
     fn handle(&mut self, message: GetOrder, _: &mut Self::Context) -> Self::Result {
-        let db = self.db.clone();
+        let db = self.desk.db.clone();
         Box::pin(async move { visible_order(&db, message.order, message.by).await })
     }
 }
@@ -159,7 +172,7 @@ impl Handler<GetHistory> for OrderActor {
 
     /// A read, so it may interleave.
     fn handle(&mut self, message: GetHistory, _: &mut Self::Context) -> Self::Result {
-        let db = self.db.clone();
+        let db = self.desk.db.clone();
         Box::pin(async move {
             let order = visible_order(&db, message.order, message.by).await?;
             Ok(store::get_history(&db, &order).await?)
@@ -172,7 +185,7 @@ impl Handler<ListOrders> for OrderActor {
 
     /// A read, so it may interleave.
     fn handle(&mut self, message: ListOrders, _: &mut Self::Context) -> Self::Result {
-        let db = self.db.clone();
+        let db = self.desk.db.clone();
         Box::pin(async move {
             let user = if message.by.is_staff { message.user } else { Some(message.by.user) };
             Ok(store::list_orders(&db, user, message.status, &message.page).await?)

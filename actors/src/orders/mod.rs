@@ -10,6 +10,7 @@ mod messages;
 mod order;
 pub(crate) mod store;
 
+pub(crate) use actor::OrderDesk;
 pub use actor::{OrderActor, OrderSettings};
 pub use error::{OrderError, Shortage};
 pub use messages::{
