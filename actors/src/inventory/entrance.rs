@@ -75,6 +75,7 @@ impl Inventory {
 
     /// Asks on somebody's behalf: the batch answers them itself, with no actor in between. While batches go
     /// on, the next one finds the message, and nobody is woken for it.
+    #[expect(clippy::disallowed_methods, reason = "one `WorkOff` at a time is its bound")]
     pub(crate) fn forward<M: Ask>(&self, message: M, reply: OneshotSender<M::Result>) {
         // Otherwise the message is dropped, which tells them.
         if self.is_alive() && self.queue.push(message.into_job(reply)) {
