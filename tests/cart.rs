@@ -1,9 +1,11 @@
 //! Carts.
 
+use std::time::Duration;
+
 use emporium::loadtest::client::Request;
 use serde_json::{Value, json};
 
-use crate::harness::{Body, Expect, Mismatches, TestApp, User};
+use crate::harness::{Body, Expect, Mismatches, TestApp, User, eventually};
 
 struct Market {
     app: TestApp,
@@ -221,4 +223,48 @@ async fn a_cart_holds_a_thousand_lines_and_no_more() {
     assert_eq!(market.cart(&market.anna).await["items"].as_array().unwrap().len(), 1000);
     let body = json!({"product": last, "quantity": 1});
     market.app.post_as(&market.anna, "/api/cart/items/", &body).await.expect_status(400);
+}
+
+#[tokio::test]
+async fn a_checkout_and_a_cancellation_read_no_stock_but_their_own() {
+    const PRODUCTS: i64 = 20_000;
+    const ROUNDS: i64 = 12;
+    let market = Market::open().await;
+    // Few categories: a planner that guesses how many stocks a category's removal may touch guesses high.
+    let catalogue = format!(
+        "INSERT INTO categories (name) SELECT 'category ' || n FROM generate_series(1, 2) AS n;
+        INSERT INTO products (sku, name, price_cents, category_id)
+        SELECT 'SKU-' || n, 'product ' || n, 100, (SELECT min(id) FROM categories) + n % 2
+        FROM generate_series(1, {PRODUCTS}) AS n;
+        INSERT INTO stock (product_id, quantity) SELECT id, 5 FROM products ON CONFLICT DO NOTHING;
+        ANALYZE"
+    );
+    market.app.sql(&catalogue).await;
+    let scans = |column: &'static str| {
+        let sql = format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'stock'");
+        let app = &market.app;
+        async move { app.count(&sql).await }
+    };
+    let (by_index, one_by_one) = (scans("idx_scan").await, scans("seq_tup_read").await);
+    // More often than a statement is planned for what it is given.
+    for _ in 0..ROUNDS {
+        market.add(market.lamp, 1).await;
+        let order = market.app.post_as(&market.anna, "/api/orders/", &json!({})).await.expect_json(201);
+        let path = format!("/api/orders/{}/cancel/", order.id());
+        market.app.post_as(&market.anna, &path, &json!({})).await.expect_json(200);
+    }
+    // A connection tells what it counted when it ends.
+    market
+        .app
+        .sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    eventually(Duration::from_secs(10), "the scans are counted", async || {
+        (scans("idx_scan").await >= by_index + 2 * ROUNDS).then_some(())
+    })
+    .await;
+    let read = scans("seq_tup_read").await - one_by_one;
+    assert!(read < PRODUCTS, "{read} stocks read one by one for {ROUNDS} orders of one product");
 }

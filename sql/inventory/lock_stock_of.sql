@@ -2,17 +2,18 @@
 -- $1 bigint[] products named outright, $2 bigint[] users whose carts are checked out,
 -- $3 bigint[] orders whose stock comes back, $4 bigint[] categories to be removed
 -- Row: product_id, quantity, version, shelf_version, by product.
--- Served by stock_pkey, carts_user_key, cart_items_product_key, order_items_pkey, products_category_idx.
-WITH wanted AS (
-    SELECT unnest($1::bigint[]) AS product_id
-    UNION
+-- Served by stock_pkey, carts_user_key, cart_items_product_key, order_items_pkey, products_category_idx. The
+-- array keeps the planner, which takes a category for large, from reading every stock for a cart of one line.
+SELECT product_id, quantity, version, shelf_version
+FROM stock
+WHERE product_id = ANY(ARRAY(
+    SELECT unnest($1::bigint[])
+    UNION ALL
     SELECT i.product_id FROM carts c JOIN cart_items i ON i.cart_id = c.id WHERE c.user_id = ANY($2::bigint[])
-    UNION
+    UNION ALL
     SELECT product_id FROM order_items WHERE order_id = ANY($3::bigint[])
-    UNION
+    UNION ALL
     SELECT id FROM products WHERE category_id = ANY($4::bigint[]) AND deleted_at IS NULL
-)
-SELECT s.product_id, s.quantity, s.version, s.shelf_version
-FROM wanted w JOIN stock s ON s.product_id = w.product_id
-ORDER BY s.product_id
-FOR NO KEY UPDATE OF s
+))
+ORDER BY product_id
+FOR NO KEY UPDATE
