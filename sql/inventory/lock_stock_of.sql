@@ -8,11 +8,11 @@ SELECT product_id, quantity, version, shelf_version
 FROM stock
 WHERE product_id = ANY(ARRAY(
     SELECT unnest($1::bigint[])
-    UNION ALL
+    UNION
     SELECT i.product_id FROM carts c JOIN cart_items i ON i.cart_id = c.id WHERE c.user_id = ANY($2::bigint[])
-    UNION ALL
+    UNION
     SELECT product_id FROM order_items WHERE order_id = ANY($3::bigint[])
-    UNION ALL
+    UNION
     SELECT id FROM products WHERE category_id = ANY($4::bigint[]) AND deleted_at IS NULL
 ))
 ORDER BY product_id
