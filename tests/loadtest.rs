@@ -84,14 +84,14 @@ async fn readers_of_a_product_that_sells_are_shown_no_old_stock() {
     // A stock that does not sink with the sales looks to them like an old one.
     let spoil = async {
         eventually(Duration::from_secs(30), "a sale", async || {
-            (app.count("SELECT count(*) FROM orders WHERE status = 'pending'").await > 20).then_some(())
+            (app.count("SELECT count(*) FROM orders WHERE status = 'pending'").await > 100).then_some(())
         })
         .await;
         app.sql("UPDATE stock SET quantity = quantity + 100000").await;
     };
     app.sql("UPDATE orders SET status = 'delivered'").await;
     // Long enough for those sales on a busy machine, too.
-    let sale = [&sale[..], &["6s", "--stock", "1000000"]].concat();
+    let sale = [&sale[..], &["10s", "--stock", "1000000"]].concat();
     let ((output, _), ()) = tokio::join!(play(&app, &folder, &sale), spoil);
     assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
     let told = text(&output.stdout);
