@@ -1,7 +1,7 @@
 //! Accounts: registration, sign-in, sessions.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::web::{Data, Payload};
 use emporium_actors::accounts::{AccountError, Draft, NewAccount, TokenFault, User, Username};
 use emporium_actors::types::UserId;
 use serde::Serialize;
@@ -17,26 +17,29 @@ use super::resource::Resource;
 use super::respond::{self, Answer};
 
 /// Declares the endpoints.
-pub(crate) fn routes(cfg: &mut ServiceConfig) {
-    Resource::new("Register", "/api/auth/register/").ignoring_authorization().post(register).mount(cfg);
-    Resource::new("Login", "/api/auth/login/").ignoring_authorization().post(login).mount(cfg);
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
+    Resource::new("Register", "/api/auth/register/").ignoring_authorization().post(register).mount(resources);
+    Resource::new("Login", "/api/auth/login/").ignoring_authorization().post(login).mount(resources);
     Resource::new("Token Refresh", "/api/auth/token/refresh/")
         .ignoring_authorization()
         .post(refresh)
-        .mount(cfg);
-    Resource::new("Token Verify", "/api/auth/token/verify/").ignoring_authorization().post(verify).mount(cfg);
-    Resource::new("Logout", "/api/auth/logout/").post(logout).mount(cfg);
-    Resource::new("Logout All", "/api/auth/logout/all/").post(logout_all).mount(cfg);
-    Resource::new("Me", "/api/auth/me/").get(get_me).patch(update_me).mount(cfg);
-    Resource::new("Password Change", "/api/auth/password/change/").post(change_password).mount(cfg);
+        .mount(resources);
+    Resource::new("Token Verify", "/api/auth/token/verify/")
+        .ignoring_authorization()
+        .post(verify)
+        .mount(resources);
+    Resource::new("Logout", "/api/auth/logout/").post(logout).mount(resources);
+    Resource::new("Logout All", "/api/auth/logout/all/").post(logout_all).mount(resources);
+    Resource::new("Me", "/api/auth/me/").get(get_me).patch(update_me).mount(resources);
+    Resource::new("Password Change", "/api/auth/password/change/").post(change_password).mount(resources);
     Resource::new("Password Reset", "/api/auth/password/reset/")
         .ignoring_authorization()
         .post(request_reset)
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Password Reset Confirm", "/api/auth/password/reset/confirm/")
         .ignoring_authorization()
         .post(reset_password)
-        .mount(cfg);
+        .mount(resources);
 }
 
 impl From<AccountError> for ApiError {

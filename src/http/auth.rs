@@ -3,7 +3,7 @@
 //! A bearer token is checked before the method of a request is, on every resource that does not
 //! ignore it; handlers then ask for [`anyone`], [`signed_in`] or [`staff`].
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage, HttpRequest};
 use emporium_actors::accounts::{Access, Accounts};
@@ -14,7 +14,7 @@ use super::body::Body;
 use super::error::ApiError;
 
 /// The header that makes a request safe to repeat.
-pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest `Idempotency-Key`, in characters.
 const KEY_CHARS_MAX: usize = 255;
 
@@ -23,14 +23,20 @@ const KEY_CHARS_MAX: usize = 255;
 /// # Errors
 /// `401` for a malformed header, or a token that is not good (any more).
 pub(crate) async fn check(headers: &HeaderMap, accounts: &Accounts) -> Result<Option<Access>, ApiError> {
+    let Some(token) = bearer_token(headers)? else { return Ok(None) };
+    let access = accounts.verify_access(token).await?;
+    Ok(Some(access))
+}
+
+/// The token of a request, if it bears one. One that is no text is as good as none that was ever given out.
+fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let value = String::from_utf8_lossy(value.as_bytes());
-    let mut words = value.split_whitespace();
-    if words.next() != Some("Bearer") {
+    let mut words = value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    if words.next() != Some(b"Bearer") {
         return Ok(None);
     }
     match (words.next(), words.next()) {
-        (Some(token), None) => Ok(Some(accounts.verify_access(token).await?)),
+        (Some(token), None) => Ok(Some(std::str::from_utf8(token).unwrap_or_default())),
         _ => {
             let text = "Authorization header must contain two space-delimited values";
             Err(ApiError::unauthorized(text).code("bad_authorization_header"))

@@ -14,14 +14,14 @@ use super::fields::{Integer, PrimaryKey, unknown_key};
 use super::resource::{Resource, path_id};
 use super::respond::{self, Answer};
 
-pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
-    Resource::new("Cart", "/api/cart/").get(get_cart).delete(clear_cart).mount(cfg);
-    Resource::new("Cart Items", "/api/cart/items/").post(add_item).mount(cfg);
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
+    Resource::new("Cart", "/api/cart/").get(get_cart).delete(clear_cart).mount(resources);
+    Resource::new("Cart Items", "/api/cart/items/").post(add_item).mount(resources);
     Resource::new("Cart Item", "/api/cart/items/{id}/")
         .put(replace_item)
         .patch(update_item)
         .delete(remove_item)
-        .mount(cfg);
+        .mount(resources);
 }
 
 async fn get_cart(req: HttpRequest, state: web::Data<AppState>) -> Answer {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use serde_json::json;
 
@@ -35,13 +35,13 @@ const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(),
 /// Kept, but never used without asking: a new release is seen at once.
 const CACHING: &str = "no-cache";
 
-pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
-    Resource::new("Emporium", "/").get(front).mount(cfg);
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
+    Resource::new("Emporium", "/").get(front).mount(resources);
     Resource::new("Dashboard", "/dashboard/{file:.+}/")
         .ignoring_authorization()
         .unlimited()
         .get(file)
-        .mount(cfg);
+        .mount(resources);
 }
 
 /// The dashboard for browsers, a word of welcome for programs.

@@ -31,6 +31,8 @@ use actix_web::web::ServiceConfig;
 use emporium_actors::Shop;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use resource::Resource;
+
 /// What handlers share.
 #[derive(Clone)]
 pub struct AppState {
@@ -48,13 +50,18 @@ pub struct AppState {
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// Declares every endpoint, the busiest first: the router tries them in this order.
+/// Declares every endpoint. The router tries them in this order: the busiest first, but plain paths before
+/// patterns, each of which is a regex.
 pub fn routes(cfg: &mut ServiceConfig) {
-    catalog::routes(cfg);
-    orders::routes(cfg);
-    cart::routes(cfg);
-    accounts::routes(cfg);
-    operations::routes(cfg);
-    dashboard::routes(cfg);
+    let mut resources = Vec::new();
+    catalog::routes(&mut resources);
+    orders::routes(&mut resources);
+    cart::routes(&mut resources);
+    accounts::routes(&mut resources);
+    operations::routes(&mut resources);
+    dashboard::routes(&mut resources);
+    resources.sort_by_key(Resource::is_pattern);
+    resources.into_iter().for_each(|resource| resource.configure(cfg));
+    operations::scraped(cfg);
     crate::ws::routes(cfg);
 }

@@ -117,10 +117,10 @@ fn log_failure(id: &RequestId, response: &ServiceResponse<BoxBody>) {
 /// `406` for an `Accept` that leaves us nothing, `404` for a `?format=` that there is not. `own` are the
 /// formats that the resource speaks besides, each with its media type.
 pub(crate) fn negotiate(req: &HttpRequest, own: &[(&str, &str)]) -> Result<(), ApiError> {
-    let query = Query::of(req);
     let is_known =
         |format: &str| matches!(format, "json" | "api") || own.iter().any(|(name, _)| *name == format);
-    if query.get("format").is_some_and(|format| !is_known(format)) {
+    if may_name_format(req.query_string()) && Query::of(req).get("format").is_some_and(|name| !is_known(name))
+    {
         return Err(ApiError::not_found());
     }
     let mut accepts = req.headers().get_all(header::ACCEPT).peekable();
@@ -133,6 +133,11 @@ pub(crate) fn negotiate(req: &HttpRequest, own: &[(&str, &str)]) -> Result<(), A
         return Ok(());
     }
     Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header."))
+}
+
+/// Whether `?format=` may be in a query; most are not worth decoding for it.
+fn may_name_format(query: &str) -> bool {
+    query.contains("format") || query.contains('%')
 }
 
 fn is_acceptable(range: &str, own: &[(&str, &str)]) -> bool {

@@ -15,11 +15,23 @@ use super::error::ApiError;
 use super::resource::Resource;
 use super::respond::{self, Answer};
 
-pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
-    Resource::new("Liveness", "/health/live/").ignoring_authorization().unlimited().get(live).mount(cfg);
-    Resource::new("Readiness", "/health/ready/").ignoring_authorization().unlimited().get(ready).mount(cfg);
-    Resource::new("Nodes", "/api/nodes/").get(nodes).mount(cfg);
-    Resource::new("Audit", "/api/audit/").get(audit).mount(cfg);
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
+    Resource::new("Liveness", "/health/live/")
+        .ignoring_authorization()
+        .unlimited()
+        .get(live)
+        .mount(resources);
+    Resource::new("Readiness", "/health/ready/")
+        .ignoring_authorization()
+        .unlimited()
+        .get(ready)
+        .mount(resources);
+    Resource::new("Nodes", "/api/nodes/").get(nodes).mount(resources);
+    Resource::new("Audit", "/api/audit/").get(audit).mount(resources);
+}
+
+/// Declares the endpoint that is no resource of the contract.
+pub(crate) fn scraped(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/metrics/").route(web::get().to(metrics)));
 }
 

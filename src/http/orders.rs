@@ -21,15 +21,15 @@ use super::query::Query;
 use super::resource::{Resource, path_id};
 use super::respond::{self, Answer};
 
-pub(crate) fn routes(cfg: &mut web::ServiceConfig) {
-    Resource::new("Orders List", "/api/orders/").get(list_orders).post(place_order).mount(cfg);
-    Resource::new("Orders Detail", "/api/orders/{id}/").get(get_order).mount(cfg);
-    Resource::new("Order History", "/api/orders/{id}/history/").get(get_history).mount(cfg);
-    Resource::new("Cancel Order", "/api/orders/{id}/cancel/").post(cancel_order).mount(cfg);
-    Resource::new("Pay Order", "/api/orders/{id}/pay/").post(pay_order).mount(cfg);
-    Resource::new("Ship Order", "/api/orders/{id}/ship/").post(ship_order).mount(cfg);
-    Resource::new("Deliver Order", "/api/orders/{id}/deliver/").post(deliver_order).mount(cfg);
-    Resource::new("Refund Order", "/api/orders/{id}/refund/").post(refund_order).mount(cfg);
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
+    Resource::new("Orders List", "/api/orders/").get(list_orders).post(place_order).mount(resources);
+    Resource::new("Orders Detail", "/api/orders/{id}/").get(get_order).mount(resources);
+    Resource::new("Order History", "/api/orders/{id}/history/").get(get_history).mount(resources);
+    Resource::new("Cancel Order", "/api/orders/{id}/cancel/").post(cancel_order).mount(resources);
+    Resource::new("Pay Order", "/api/orders/{id}/pay/").post(pay_order).mount(resources);
+    Resource::new("Ship Order", "/api/orders/{id}/ship/").post(ship_order).mount(resources);
+    Resource::new("Deliver Order", "/api/orders/{id}/deliver/").post(deliver_order).mount(resources);
+    Resource::new("Refund Order", "/api/orders/{id}/refund/").post(refund_order).mount(resources);
 }
 
 async fn place_order(req: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Answer {

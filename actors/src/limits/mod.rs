@@ -142,14 +142,27 @@ impl Limit {
     }
 
     async fn step(&self, client: Client, step: Step) -> Verdict {
-        let Some(redis) = &self.redis else { return self.counters.step(&self.gcra, client, step) };
-        let known = self.counters.step(&self.gcra, client, Step::Look);
-        if known.wait_us > 0 && step != Step::Charge {
-            // All nodes together have seen no less.
-            return known;
+        match self.step_here(client, step) {
+            Some(verdict) => verdict,
+            // Apart, so that what is decided here carries none of its state about.
+            None => Box::pin(self.step_everywhere(client, step)).await,
         }
+    }
+
+    /// What this node can say by itself.
+    fn step_here(&self, client: Client, step: Step) -> Option<Verdict> {
+        if self.redis.is_none() {
+            return Some(self.counters.step(&self.gcra, client, step));
+        }
+        // All nodes together have seen no less.
+        let known = self.counters.step(&self.gcra, client, Step::Look);
+        (known.wait_us > 0 && step != Step::Charge).then_some(known)
+    }
+
+    /// What all nodes say together; this one alone, where Redis does not answer.
+    async fn step_everywhere(&self, client: Client, step: Step) -> Verdict {
         let since_us = self.counters.now_us();
-        match Box::pin(self.step_in(redis, client, step)).await {
+        match self.step_in_redis(client, step).await {
             Some(verdict) => {
                 self.counters.note(client, since_us, verdict.ahead_us);
                 verdict
@@ -158,7 +171,8 @@ impl Limit {
         }
     }
 
-    async fn step_in(&self, redis: &Redis, client: Client, step: Step) -> Option<Verdict> {
+    async fn step_in_redis(&self, client: Client, step: Step) -> Option<Verdict> {
+        let redis = self.redis.as_ref()?;
         let key = redis.key(&format!("limit:{}:{client}", self.name));
         let word = match step {
             Step::Look => "look",

@@ -14,7 +14,6 @@ mod search;
 mod suggest;
 
 use actix_web::http::StatusCode;
-use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 use emporium_actors::catalog::{CATEGORIES_MAX, CatalogError};
 use emporium_actors::idempotency::{Done, IdempotencyKey};
@@ -30,45 +29,45 @@ use super::resource::Resource;
 use super::respond;
 
 /// Declares the endpoints.
-pub(crate) fn routes(cfg: &mut ServiceConfig) {
+pub(crate) fn routes(resources: &mut Vec<Resource>) {
     Resource::new("Products List", "/api/products/")
         .get(products::list)
         .post(products::create)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Products Import", "/api/products/import/")
         .speaking(&import::FORMATS)
         .post(import::import)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Products Export", "/api/products/export/")
         .speaking(&export::FORMATS)
         .get(export::export)
-        .mount(cfg);
-    Resource::new("Products Suggest", "/api/products/suggest/").get(suggest::suggest).mount(cfg);
+        .mount(resources);
+    Resource::new("Products Suggest", "/api/products/suggest/").get(suggest::suggest).mount(resources);
     Resource::new("Products Detail", "/api/products/{id}/")
         .get(products::detail)
         .put(products::replace)
         .patch(products::change)
         .delete(products::remove)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Product Stock", "/api/products/{id}/stock/")
         .post(products::correct_stock)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Categories List", "/api/categories/")
         .get(categories::list)
         .post(categories::create)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
     Resource::new("Categories Detail", "/api/categories/{id}/")
         .get(categories::detail)
         .put(categories::replace)
         .patch(categories::change)
         .delete(categories::remove)
         .staff_writes()
-        .mount(cfg);
+        .mount(resources);
 }
 
 /// What kind of thing a request is about, for the errors that name it.
