@@ -1,7 +1,7 @@
 //! The statements of a batch.
 //!
-//! Reading is one pipelined round trip that begins the transaction and locks, in this order: lines of
-//! carts (by user), orders, categories, stocks, each by id; another follows only for products of which
+//! Reading is one pipelined round trip that begins the transaction and locks, in this order: orders,
+//! categories, lines of carts (by user), stocks, each by id; another follows only for products of which
 //! nothing is remembered. Writing is another, which ends in COMMIT.
 //! Every transaction of the shop that takes more than one of these locks takes them in this order.
 
@@ -31,7 +31,6 @@ use crate::{feed, idempotency};
 
 queries! {
     BEGIN_BATCH = "inventory/begin_batch.sql";
-    LOCK_CART_LINES = "inventory/lock_cart_lines.sql";
     LOCK_ORDERS = "inventory/lock_orders.sql";
     READ_ORDER_LINES = "inventory/read_order_lines.sql";
     LOCK_CATEGORIES_SHARED = "inventory/lock_categories_shared.sql";
@@ -45,7 +44,6 @@ queries! {
     INSERT_STOCK = "inventory/insert_stock.sql";
     INSERT_ENTRIES = "inventory/insert_entries.sql";
     WRITE_ORDERS = "inventory/write_orders.sql";
-    DELETE_CART_LINES = "inventory/delete_cart_lines.sql";
     UPDATE_ORDERS = "inventory/update_orders.sql";
     INSERT_MOVES = "inventory/insert_moves.sql";
     INSERT_PRODUCTS = "inventory/insert_products.sql";
@@ -81,25 +79,11 @@ pub(crate) async fn begin_and_read(
     let wanted = Wanted::by(requests.iter().copied());
     let drawn: [&(dyn ToSql + Sync); 2] = [&wanted.orders_to_place, &wanted.products_to_create];
     let wanted_skus: [&(dyn ToSql + Sync); 1] = [&wanted.skus];
-    let (
-        begun,
-        batch,
-        answers,
-        cart_lines,
-        orders,
-        order_lines,
-        shared,
-        removed,
-        members,
-        stock,
-        products,
-        skus,
-    ) = tokio::join! {
+    let (begun, batch, answers, orders, order_lines, shared, removed, members, stock, products, skus) = tokio::join! {
         biased;
         begin(client),
         BEGIN_BATCH.rows(client, &drawn),
         find_answers(client, requests),
-        by_ids(&LOCK_CART_LINES, client, &wanted.carts),
         by_ids(&LOCK_ORDERS, client, &wanted.orders),
         by_ids(&READ_ORDER_LINES, client, &wanted.orders),
         by_ids(&LOCK_CATEGORIES_SHARED, client, &wanted.categories),
@@ -112,9 +96,9 @@ pub(crate) async fn begin_and_read(
     // The first that fails tells why, and fails those behind it; so in the order in which they were sent.
     begun?;
     let (batch, answers) = (batch?, answers?);
-    let (cart_lines, orders, order_lines) = (cart_lines?, orders?, order_lines?);
+    let (orders, order_lines) = (orders?, order_lines?);
     let (shared, removable, members) = (shared?, removed?, members?);
-    let (stock, products, skus) = (stock?, products?, skus?);
+    let (Locked { stock, cart_lines }, products, skus) = (stock?, products?, skus?);
     let batch = batch.first().ok_or_else(|| StoreError::unavailable(BEGIN_BATCH.name))?;
     let now = Timestamp(batch.get::<_, OffsetDateTime>(0));
     // Drawn from the end, so turned round: the earliest order gets the lowest id.
@@ -136,8 +120,8 @@ pub(crate) async fn begin_and_read(
         skus: skus.iter().map(|row| (row.get(0), ProductId(row.get(1)))).collect(),
     };
     for row in cart_lines {
-        let lines: &mut Vec<_> = facts.carts.entry(UserId(row.get(0))).or_default();
-        lines.push(CartLine { id: row.get(1), product: ProductId(row.get(2)), quantity: row.get(3) });
+        let lines: &mut Vec<_> = facts.carts.entry(UserId(row.get(4))).or_default();
+        lines.push(CartLine { id: row.get(5), product: ProductId(row.get(0)), quantity: row.get(1) });
     }
     for row in orders {
         if let Some(order) = order_from(&row) {
@@ -161,12 +145,24 @@ pub(crate) async fn begin_and_read(
     Ok((TransactionId(batch.get(1)), facts))
 }
 
-async fn lock_stock(client: &Object, wanted: &Wanted) -> Result<Vec<Row>, StoreError> {
+/// Rows that a batch has locked.
+struct Locked {
+    stock: Vec<Row>,
+    /// In the order they were put in.
+    cart_lines: Vec<Row>,
+}
+
+async fn lock_stock(client: &Object, wanted: &Wanted) -> Result<Locked, StoreError> {
     let Wanted { products, carts, returns, categories_to_remove, .. } = wanted;
     if [carts, returns, categories_to_remove].iter().all(|ids| ids.is_empty()) {
-        return by_ids(&LOCK_STOCK, client, products).await;
+        let stock = by_ids(&LOCK_STOCK, client, products).await?;
+        return Ok(Locked { stock, cart_lines: Vec::new() });
     }
-    LOCK_STOCK_OF.rows(client, &[products, carts, returns, categories_to_remove]).await
+    let rows = LOCK_STOCK_OF.rows(client, &[products, carts, returns, categories_to_remove]).await?;
+    let is_stock = |row: &Row| row.get::<_, Option<i64>>(4).is_none();
+    let (stock, mut cart_lines): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_stock);
+    cart_lines.sort_by_key(|row| row.get::<_, i64>(5));
+    Ok(Locked { stock, cart_lines })
 }
 
 /// Puts locked stocks together with what is known of their products; what is not is read.
@@ -226,9 +222,6 @@ pub(crate) fn write<'a>(client: &'a Object, writes: &'a Writes) -> Vec<Step<'a>>
     let mut steps: Vec<Step<'a>> = Vec::new();
     if !writes.stock.is_empty() || !writes.placed.is_empty() {
         steps.push(Box::pin(write_orders(client, writes)));
-    }
-    if !writes.cart_lines.is_empty() {
-        steps.push(Box::pin(write_ids(&DELETE_CART_LINES, client, writes.cart_lines.clone())));
     }
     if !writes.moved.is_empty() {
         steps.push(Box::pin(update_orders(client, writes)));
@@ -437,6 +430,7 @@ async fn write_orders(client: &Object, writes: &Writes) -> Result<(), StoreError
                 &lines.names,
                 &lines.quantities,
                 &lines.prices,
+                &writes.cart_lines,
             ],
         )
         .await
