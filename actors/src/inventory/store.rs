@@ -63,8 +63,12 @@ pub(crate) struct TransactionId(pub(super) String);
 
 /// Prepares every statement of a batch on this connection, so that a later first poll sends.
 pub(crate) async fn prepare(client: &Object) -> Result<(), StoreError> {
-    let all = QUERIES.iter().chain(idempotency::store::QUERIES).chain(feed::store::QUERIES);
-    for query in all {
+    let all = [QUERIES, idempotency::store::QUERIES, feed::store::QUERIES];
+    // Nothing else is prepared on this connection before all of these are, and a cache is cleared as a whole.
+    if client.statement_cache.size() >= all.iter().map(|queries| queries.len()).sum() {
+        return Ok(());
+    }
+    for query in all.into_iter().flatten() {
         query.prepare(client).await?;
     }
     Ok(())
