@@ -12,7 +12,7 @@
 # BENCH_SECONDS   measured time of a run; 10
 # BENCH_WARM_UP   before it, not measured, in seconds; 3
 # BENCH_CLIENTS   client counts of the hot product; "16 64 128 256 512"
-# BENCH_CARTS     carts of a round of checkouts; 1024
+# BENCH_CARTS     carts of a round of checkouts; 2048, so that its two ends are a small part of it
 # BENCH_PORT      this port and the next one are used; 8090
 # BENCH_FOLDER    where data, results and reports go: a real disk; target/bench
 # BENCH_PRODUCTS  products of the catalogue that is imported; 1000000
@@ -28,7 +28,7 @@ read -r -a spread_clients <<<"${BENCH_SPREAD_CLIENTS:-64 512 2048}"
 read -r -a replay_clients <<<"${BENCH_REPLAY_CLIENTS:-64 256 1024}"
 read -r -a page_clients <<<"${BENCH_PAGE_CLIENTS:-64 256}"
 read -r -a naive_clients <<<"16 64"
-carts=${BENCH_CARTS:-1024}
+carts=${BENCH_CARTS:-2048}
 products=${BENCH_PRODUCTS:-1000000}
 cart_clients=64
 port=${BENCH_PORT:-8090}
