@@ -93,27 +93,9 @@ impl std::iter::Sum for Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The longest is -92233720368547758.08.
-        let mut text = [0; 21];
-        let mut first = text.len();
-        let mut put = |byte: u8| {
-            first -= 1;
-            text[first] = byte;
-        };
-        let mut rest = self.0.unsigned_abs();
-        let mut digits = 0;
-        while digits < 3 || rest > 0 {
-            put(b'0' + (rest % 10) as u8);
-            rest /= 10;
-            digits += 1;
-            if digits == 2 {
-                put(b'.');
-            }
-        }
-        if self.0 < 0 {
-            put(b'-');
-        }
-        f.write_str(str::from_utf8(&text[first..]).map_err(|_| fmt::Error)?)
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
     }
 }
 
