@@ -23,13 +23,28 @@ SELECT id, 0, :product, 'Load test', 1, 100 FROM placed;
 WITH numbers AS (
     UPDATE event_counter SET last_seq = last_seq + :orders + 1 RETURNING last_seq
 )
-INSERT INTO events (seq, at, kind, subject, user_id, event, status, total_cents)
-SELECT last_seq - n, now(), 'order', currval('orders_id_seq') - n, :user, 'placed', 'pending', 100
-FROM numbers, generate_series(0, :orders) n;
+INSERT INTO event_records (first_seq, last_seq, at, kinds, subjects, users, stocks, prices, events, statuses, totals)
+SELECT last_seq - :orders, last_seq, now(), array_fill('order'::text, ARRAY[:orders]) || 'stock'::text,
+       ARRAY(SELECT currval('orders_id_seq') - n FROM generate_series(1, :orders) n) || :product::bigint,
+       array_fill(:user::bigint, ARRAY[:orders]) || NULL::bigint,
+       array_fill(NULL::bigint, ARRAY[:orders]) || 1::bigint, array_fill(NULL::bigint, ARRAY[:orders]) || 100::bigint,
+       array_fill('placed'::text, ARRAY[:orders]) || NULL::text,
+       array_fill('pending'::text, ARRAY[:orders]) || NULL::text,
+       array_fill(100::bigint, ARRAY[:orders]) || NULL::bigint
+FROM numbers;
 \else
-INSERT INTO events (seq, at, kind, subject, user_id, event, status, total_cents)
-SELECT nextval('event_numbers'), now(), 'order', currval('orders_id_seq') - n, :user, 'placed', 'pending', 100
-FROM generate_series(0, :orders) n;
+WITH numbers AS (
+    SELECT nextval('event_numbers') AS last_seq
+)
+INSERT INTO event_records (first_seq, last_seq, at, kinds, subjects, users, stocks, prices, events, statuses, totals)
+SELECT last_seq - :orders, last_seq, now(), array_fill('order'::text, ARRAY[:orders]) || 'stock'::text,
+       ARRAY(SELECT currval('orders_id_seq') - n FROM generate_series(1, :orders) n) || :product::bigint,
+       array_fill(:user::bigint, ARRAY[:orders]) || NULL::bigint,
+       array_fill(NULL::bigint, ARRAY[:orders]) || 1::bigint, array_fill(NULL::bigint, ARRAY[:orders]) || 100::bigint,
+       array_fill('placed'::text, ARRAY[:orders]) || NULL::text,
+       array_fill('pending'::text, ARRAY[:orders]) || NULL::text,
+       array_fill(100::bigint, ARRAY[:orders]) || NULL::bigint
+FROM numbers;
 \endif
 COMMIT;
 \endpipeline

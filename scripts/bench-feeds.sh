@@ -33,7 +33,7 @@ feeds_runs() {
     sql -d emporium -c 'CREATE DATABASE batches'
     local migration
     for migration in $(printf '%s\n' sql/migrations/V*.sql | sort -V); do sql -d batches -f "$migration"; done
-    sql -d batches -c 'CREATE SEQUENCE event_numbers' \
+    sql -d batches -c "CREATE SEQUENCE event_numbers INCREMENT BY $((batch_orders + 1))" \
         -c 'INSERT INTO stock SELECT n, 2000000000 FROM generate_series(1, 64) n'
     local lanes
     for lanes in 1 2 4; do
@@ -48,7 +48,7 @@ numbered() {
     name=numbers-$([[ $2 == 1 ]] && echo locked || echo sequence)-$1
     local run=("$programs/pgbench" -h "$(socket)" -p 5432 -U emporium -n -M prepared -j 2 -c "$1"
         -D orders="$batch_orders" -D locked="$2" -f bench/batch.sql)
-    sql -d batches -c 'TRUNCATE events, orders, order_items' -c CHECKPOINT
+    sql -d batches -c 'TRUNCATE event_records, orders, order_items' -c CHECKPOINT
     say "$name: pgbench, batches of $batch_orders orders"
     "${run[@]}" -T "$warm_up" batches >/dev/null 2>"$folder/$name.log"
     "${run[@]}" -T "$seconds" batches >"$folder/$name.txt" 2>"$folder/$name.log" || { cat "$folder/$name.log" >&2; exit 1; }

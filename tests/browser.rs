@@ -128,7 +128,7 @@ async fn the_example_for_browsers_tells_each_order_event_once_and_in_order_whate
     wire.lose();
     page.browser.until(&is("orders-state", "resuming")).await;
     market.trade().await;
-    market.app.sql("DELETE FROM events WHERE seq < (SELECT max(seq) FROM events)").await;
+    market.app.forget_events().await;
     wire.lead_to(&other.target);
     page.shows_how_things_stand().await;
 

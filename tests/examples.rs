@@ -151,11 +151,6 @@ impl Market {
         let path = format!("/api/products/{product}/stock/");
         self.app.post_as(&self.staff, &path, &body).await.expect_status(200);
     }
-
-    /// The log forgets all that has happened but the last event.
-    async fn forget(&self) {
-        self.app.sql("DELETE FROM events WHERE seq < (SELECT max(seq) FROM events)").await;
-    }
 }
 
 async fn tells_each_order_event_once_and_in_order(language: Language) {
@@ -228,7 +223,7 @@ async fn reads_all_orders_anew_after_a_reset(language: Language) {
     let (app, log) = (&market.app, Log::in_folder(&market.folder));
     // More than a page of a list.
     market.trade(1001).await;
-    market.forget().await;
+    market.app.forget_events().await;
     log.add("{\"type\":\"ready\",\"seq\":1}\n");
     let wire = Wire::to(&app.target).await;
     let _example = language.start(&wire, "boss", &["orders", log.path()]);
@@ -318,7 +313,7 @@ async fn prints_the_stock_there_is(language: Language) {
     market.correct(lamp, 5).await;
     app.delete_as(staff, &format!("/api/products/{chair}/")).await.expect_status(204);
     app.placed(&market.anna, lamp, 1).await;
-    market.forget().await;
+    market.app.forget_events().await;
     wire.lead_to(&app.target);
     printed.until(&[(lamp, Some(100_004)), (chair, None), (table, None)]).await;
     market.correct(lamp, 1).await;

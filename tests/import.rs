@@ -703,6 +703,8 @@ async fn new_products_are_written_two_chunks_at_once_and_committed_in_their_orde
         SELECT subject < lag(subject) OVER (ORDER BY seq) AS is_late FROM events WHERE kind = 'stock'
     ) told WHERE is_late";
     assert_eq!(app.count(disorder).await, 0);
+    let longest = "SELECT max(cardinality(kinds))::bigint FROM event_records";
+    assert_eq!(app.count(longest).await, 1000, "a chunk is several records of the log");
     app.audit_is_clean(&staff).await;
     app.database().event_log_is_whole().await;
 }

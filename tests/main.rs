@@ -31,6 +31,7 @@ mod import;
 mod limits;
 mod loadtest;
 mod mail;
+mod migrations;
 mod model;
 mod operations;
 mod orders;

@@ -2,14 +2,14 @@
 -- $1 bigint after this event, $2 bigint up to this event, $3 bigint most rows
 -- Row: seq, order id, username, email, total_cents, created_at, expires_at, by seq.
 -- Fewer rows than asked for: the stretch holds no more.
--- Served by events_pkey, orders_pkey and users_pkey. The stretch has to be short, for it may be read
+-- Served by event_records_pkey, orders_pkey and users_pkey. The stretch has to be short, for it may be read
 -- whole. LIMIT 1 changes no row: it keeps the planner, who does not know how few rows $3 asks for, from
 -- reading all orders to find them.
 SELECT e.seq, o.id, u.username, u.email, o.total_cents, o.created_at, o.expires_at
 FROM (
     SELECT seq, subject
-    FROM events
-    WHERE seq > $1 AND seq <= $2 AND kind = 'order' AND event = 'placed'
+    FROM events_between($1, $2)
+    WHERE kind = 'order' AND event = 'placed'
     ORDER BY seq
     LIMIT $3
 ) e

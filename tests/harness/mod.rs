@@ -120,6 +120,12 @@ impl TestApp {
         self.database.run(statements).await;
     }
 
+    /// Removes all that the event log tells of but the last transaction.
+    pub(crate) async fn forget_events(&self) {
+        self.sql("DELETE FROM event_records WHERE last_seq < (SELECT max(last_seq) FROM event_records)")
+            .await;
+    }
+
     /// What a query that counts comes to, behind the shop's back.
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.database.count(query).await

@@ -1,9 +1,10 @@
 //! The event log and the live feeds that are read from it.
 //!
-//! Promises: an event is a row of the transaction that it reports; numbers follow commit order over
-//! all nodes; every node, the writer included, learns of events by reading the table in order, woken
-//! by a hint and by a poll; a socket gets a snapshot and then every later change, nothing between; and
-//! what a slow socket has yet to be sent is bounded, whatever it does.
+//! Promises: an event is written by the transaction that it reports, all of a transaction's in one record of
+//! the log (or in several, of a thousand each); numbers follow commit order over all nodes; every node, the
+//! writer included, learns of events by reading the log in order, woken by a hint and by a poll; a socket gets a
+//! snapshot and then every later change, nothing between; and what a slow socket has yet to be sent is bounded,
+//! whatever it does.
 //!
 //! A commit is announced by its writer ([`Announcer`]), read from the table by the `reader`, handed
 //! to the hub (`FeedActor`), which puts it into the `outbox` of each interested socket, from where

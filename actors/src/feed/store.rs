@@ -30,15 +30,19 @@ queries! {
     SCAN_ORDER_EVENTS_BY_USER = "feed/scan_order_events_by_user.sql";
 }
 
-/// Rows of a page of the log, of a resume, or of a snapshot; a page with fewer is the last.
+/// Rows of a page of a resume or of a snapshot; a page with fewer is the last.
 pub(super) const PAGE_ROWS: usize = 1000;
-/// How much of the log one statement of a resume looks through; see `list_order_events.sql`.
-const STRETCH: i64 = 50_000;
+/// Records, of at most a thousand events each, of a page of the log; a page with fewer is the last.
+const PAGE_RECORDS: i64 = 32;
+/// How many events one statement of a resume looks through: for those of all users, most of which it returns,
+/// and for those of one.
+const STRETCH_OF_ALL: i64 = 5_000;
+const STRETCH_OF_ONE: i64 = 50_000;
 /// A user with more orders than these has some in most stretches of the log; of others, the orders are
 /// looked up one by one.
 const FEW_ORDERS: i64 = 2_000;
-/// Events that one pruning statement removes.
-const PRUNE_ROWS: u64 = 10_000;
+/// Records of events that one pruning statement removes.
+const PRUNE_RECORDS: u64 = 1_000;
 
 /// The columns of events to be written, one vector per column.
 #[derive(Default)]
@@ -103,10 +107,10 @@ pub(crate) async fn append(client: &impl GenericClient, kinds: &[EventKind]) -> 
 pub(super) struct LogPage {
     /// Those of kinds that this binary knows; a newer node may write others.
     pub(super) events: Vec<Event>,
-    /// The numbers of the first and the last row, known or not; `None` when there was none.
+    /// The numbers of the first and the last event, known or not; `None` when there was none.
     pub(super) first: Option<Seq>,
     pub(super) last: Option<Seq>,
-    /// How long ago the transaction of the last row began.
+    /// How long ago the transaction of the last event began.
     pub(super) delay: Duration,
     /// Whether more may follow at once.
     pub(super) is_full: bool,
@@ -114,7 +118,7 @@ pub(super) struct LogPage {
 
 /// Reads on after `after`.
 pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogPage, StoreError> {
-    let rows = READ_EVENTS.rows(client, &[&after.0, &(PAGE_ROWS as i64)]).await?;
+    let rows = READ_EVENTS.rows(client, &[&after.0, &PAGE_RECORDS]).await?;
     Ok(LogPage {
         events: rows.iter().filter_map(event_of).collect(),
         first: rows.first().map(|row| Seq(row.get(0))),
@@ -122,7 +126,7 @@ pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogP
         delay: rows.last().map_or(Duration::ZERO, |row| {
             Duration::from_micros(u64::try_from(row.get::<_, i64>(10)).unwrap_or_default())
         }),
-        is_full: rows.len() == PAGE_ROWS,
+        is_full: rows.last().is_some_and(|row| row.get::<_, i64>(11) == PAGE_RECORDS),
     })
 }
 
@@ -146,17 +150,18 @@ pub(super) async fn order_events(
     user: Option<UserId>,
 ) -> Result<Missed, StoreError> {
     let limit = PAGE_ROWS as i64;
-    let stretch = through.min(Seq(after.0.saturating_add(STRETCH)));
+    let stretch = |events| through.min(Seq(after.0.saturating_add(events)));
     let Some(user) = user else {
-        let rows = LIST_ORDER_EVENTS.rows(client, &[&after.0, &through.0, &limit]).await?;
-        return Ok(missed(&rows, stretch));
+        let searched = stretch(STRETCH_OF_ALL);
+        let rows = LIST_ORDER_EVENTS.rows(client, &[&after.0, &searched.0, &limit]).await?;
+        return Ok(missed(&rows, searched));
     };
     let has_more = HAS_MORE_ORDERS.opt(client, &[&user.0, &FEW_ORDERS]).await?;
     let (statement, searched) = match has_more.is_some_and(|row| row.get(0)) {
-        true => (&SCAN_ORDER_EVENTS_BY_USER, stretch),
+        true => (&SCAN_ORDER_EVENTS_BY_USER, stretch(STRETCH_OF_ONE)),
         false => (&LIST_ORDER_EVENTS_BY_USER, through),
     };
-    let rows = statement.rows(client, &[&after.0, &through.0, &limit, &user.0]).await?;
+    let rows = statement.rows(client, &[&after.0, &searched.0, &limit, &user.0]).await?;
     Ok(missed(&rows, searched))
 }
 
@@ -257,8 +262,8 @@ pub(super) async fn notify(client: &impl GenericClient, from: &str) -> Result<()
 /// Removes a bounded number of the events older than `retention`; says whether there may be more.
 pub(super) async fn prune(client: &impl GenericClient, retention: Duration) -> Result<bool, StoreError> {
     let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-    let removed = PRUNE_EVENTS.execute(client, &[&(PRUNE_ROWS as i64), &seconds]).await?;
-    Ok(removed == PRUNE_ROWS)
+    let removed = PRUNE_EVENTS.execute(client, &[&(PRUNE_RECORDS as i64), &seconds]).await?;
+    Ok(removed == PRUNE_RECORDS)
 }
 
 fn event_of(row: &Row) -> Option<Event> {

@@ -1,0 +1,50 @@
+//! A database of an earlier release, brought up to date with what is in it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::TestDatabase;
+
+/// The statements of the migration `V{version}`.
+fn migration(version: u32) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/migrations");
+    let files = std::fs::read_dir(folder).expect("the migrations").map(|file| file.unwrap().path());
+    let begin = format!("V{version}__");
+    let named = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with(&begin);
+    let file = files.into_iter().find(|path| named(path)).expect("the migration");
+    std::fs::read_to_string(file).expect("its text")
+}
+
+#[tokio::test]
+async fn events_of_a_row_each_are_kept_in_records_and_older_nodes_go_on_writing_them() {
+    let database = TestDatabase::empty().await;
+    for version in 1..=11 {
+        database.run(&migration(version)).await;
+    }
+    let columns = "(seq, at, kind, subject, user_id, stock, price_cents, event, status, total_cents)";
+    let some = |first: i64| {
+        format!(
+            "INSERT INTO events {columns} VALUES
+                ({first}, '2026-01-01T00:00:00.000001Z', 'stock', 7, NULL, 0, 250, NULL, NULL, NULL),
+                ({first} + 1, '2026-01-01T00:00:00.000001Z', 'order', 9, 3, NULL, NULL, 'placed', 'pending', 500),
+                ({first} + 2, '2026-01-01T00:00:01Z', 'session', 5, 3, NULL, NULL, NULL, NULL, NULL);
+             UPDATE event_counter SET last_seq = {first} + 2"
+        )
+    };
+    database.run(&some(4)).await;
+    let listed = async || {
+        let rows = database.rows("SELECT to_jsonb(e)::text FROM events e ORDER BY seq").await;
+        let event = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        rows.iter().map(|row| event(row.get(0))).collect::<Vec<_>>()
+    };
+    let before = listed().await;
+    database.run(&migration(12)).await;
+    assert_eq!(listed().await, before);
+    // As nodes of before do while they are replaced.
+    database.run(&some(7)).await;
+    let after = listed().await;
+    assert_eq!((&after[..3], after.len()), (&before[..], 6));
+    assert_eq!(after[4]["event"], "placed");
+    assert_eq!(after[5]["seq"], 9);
+}
