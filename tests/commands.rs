@@ -63,7 +63,9 @@ fn help_names_every_command_and_each_explains_itself() {
     let output = emporium(&["--help"], &[]);
     assert!(output.status.success());
     let help = text(&output.stdout);
-    for command in ["serve", "migrate", "create-admin", "import", "export", "demo", "audit", "loadtest"] {
+    for command in
+        ["serve", "migrate", "create-admin", "import", "export", "demo", "audit", "loadtest", "openapi"]
+    {
         assert!(help.contains(command), "{command} in {help}");
         let output = emporium(&[command, "--help"], &[]);
         assert!(output.status.success() && output.stdout.len() > 100, "{command}");

@@ -39,6 +39,7 @@ mod origins;
 mod pages;
 mod plans;
 mod redis;
+mod schema;
 mod search;
 mod statements;
 mod suggest;

@@ -16,6 +16,7 @@ mod first_run;
 mod import;
 mod logging;
 mod migrate;
+mod openapi;
 mod password;
 mod serve;
 mod terminal;
@@ -67,6 +68,7 @@ enum Command {
     Demo(demo::Args),
     Audit(audit::Args),
     Loadtest(Box<LoadtestArgs>),
+    Openapi(openapi::Args),
 }
 
 /// Runs the program on its arguments and environment.
@@ -80,9 +82,11 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, CliError> {
-    // It needs neither settings nor a database, and a runtime of its own.
-    if let Command::Loadtest(args) = &command {
-        return Ok(loadtest::run(args));
+    match &command {
+        // It needs neither settings nor a database, and a runtime of its own.
+        Command::Loadtest(args) => return Ok(loadtest::run(args)),
+        Command::Openapi(_) => return Ok(openapi::run()),
+        _ => {}
     }
     let settings = Settings::load(&Environment::of_this_process())?;
     logging::start(&settings.log)?;
@@ -95,7 +99,7 @@ fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             Command::Export(args) => export::run(&args, &settings).await,
             Command::Demo(args) => demo::run(&args, &settings).await,
             Command::Audit(args) => audit::run(&args, &settings).await,
-            Command::Loadtest(_) => Ok(ExitCode::SUCCESS),
+            Command::Loadtest(_) | Command::Openapi(_) => Ok(ExitCode::SUCCESS),
         }
     })
 }

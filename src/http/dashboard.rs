@@ -1,20 +1,12 @@
-//! The live dashboard: a page of plain HTML, CSS and JavaScript modules, compiled in.
-//!
-//! Promises: the page takes nothing from another host and runs nothing inline, which its
-//! Content-Security-Policy makes the browser insist on; no other page may frame it; a browser asks
-//! whether its copy of a file is still the file, and is told so without sending it again. The page
-//! knows nothing that the public interface does not tell; these files need no sign-in.
+//! The live dashboard. The page knows nothing that the public interface does not tell; its files need no
+//! sign-in.
 
-use std::borrow::Cow;
-
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse};
-use rust_embed::{EmbeddedFile, RustEmbed};
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use rust_embed::RustEmbed;
 use serde_json::json;
 
-use super::catalog::etag;
-use super::error::ApiError;
+use super::files;
 use super::query::Query;
 use super::resource::Resource;
 use super::respond::{self, Answer};
@@ -25,16 +17,6 @@ use super::respond::{self, Answer};
 struct Files;
 
 const PAGE: &str = "index.html";
-/// `'self'` includes the sockets of the same host. The sign-in form is sent by script alone, so that no
-/// password ever lands in an address.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types 'none'";
-/// What a browser may be asked for, and this page never needs.
-const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
-/// Kept, but never used without asking: a new release is seen at once.
-const CACHING: &str = "no-cache";
-
 pub(crate) fn routes(resources: &mut Vec<Resource>) {
     Resource::new("Emporium", "/").get(front).mount(resources);
     Resource::new("Dashboard", "/dashboard/{file:.+}/")
@@ -47,54 +29,15 @@ pub(crate) fn routes(resources: &mut Vec<Resource>) {
 /// The dashboard for browsers, a word of welcome for programs.
 async fn front(req: HttpRequest) -> Answer {
     if prefers_html(&req) {
-        return answer(&req, PAGE);
+        return files::answer::<Files>(&req, PAGE);
     }
-    Ok(respond::ok(&json!({ "message": "Welcome to Emporium. The API is under /api/." })))
+    Ok(respond::ok(
+        &json!({ "message": "Welcome to Emporium. The API is under /api/, and described at /api/docs/." }),
+    ))
 }
 
 async fn file(req: HttpRequest) -> Answer {
-    answer(&req, req.match_info().query("file"))
-}
-
-/// The file, or `304` where the browser has it already.
-///
-/// # Errors
-/// `404` for what is none of the dashboard's.
-fn answer(req: &HttpRequest, path: &str) -> Answer {
-    let EmbeddedFile { data, metadata } = Files::get(path).ok_or_else(ApiError::not_found)?;
-    let tag = tag_of(&metadata.sha256_hash());
-    let is_known = etag::is_known(req, &tag);
-    let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, CACHING))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"))
-        .insert_header((header::PERMISSIONS_POLICY, PERMISSIONS));
-    if is_known {
-        return Ok(response.finish());
-    }
-    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(content_type(path))));
-    Ok(response.body(match data {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::from(bytes),
-    }))
-}
-
-/// Half of the hash names a file well enough, quotes included.
-fn tag_of(hash: &[u8; 32]) -> String {
-    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
-}
-
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "text/plain; charset=utf-8",
-    }
+    files::answer::<Files>(&req, req.match_info().query("file"))
 }
 
 /// Whether the caller names HTML, and not JSON at least as much. Who takes anything is a program.
@@ -174,7 +117,7 @@ mod tests {
     fn every_file_is_of_a_known_kind() {
         for path in Files::iter() {
             let is_text = path.ends_with("LICENSE") || path.ends_with(".md");
-            assert_eq!(content_type(&path) == "text/plain; charset=utf-8", is_text, "{path}");
+            assert_eq!(files::content_type(&path) == "text/plain; charset=utf-8", is_text, "{path}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod compress;
 mod dashboard;
 pub(crate) mod error;
 pub(crate) mod fields;
+mod files;
 pub(crate) mod limits;
 pub(crate) mod negotiate;
 mod operations;
@@ -23,6 +24,7 @@ pub(crate) mod origins;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod respond;
+pub mod schema;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -53,15 +55,20 @@ pub struct AppState {
 /// Declares every endpoint. The router tries them in this order: the busiest first, but plain paths before
 /// patterns, each of which is a regex.
 pub fn routes(cfg: &mut ServiceConfig) {
+    resources().into_iter().for_each(|resource| resource.configure(cfg));
+    operations::scraped(cfg);
+    crate::ws::routes(cfg);
+}
+
+fn resources() -> Vec<Resource> {
     let mut resources = Vec::new();
     catalog::routes(&mut resources);
     orders::routes(&mut resources);
     cart::routes(&mut resources);
     accounts::routes(&mut resources);
     operations::routes(&mut resources);
+    schema::routes(&mut resources);
     dashboard::routes(&mut resources);
     resources.sort_by_key(Resource::is_pattern);
-    resources.into_iter().for_each(|resource| resource.configure(cfg));
-    operations::scraped(cfg);
-    crate::ws::routes(cfg);
+    resources
 }

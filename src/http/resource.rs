@@ -144,6 +144,16 @@ impl Resource {
         self.path.contains('{')
     }
 
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    #[cfg(test)]
+    pub(crate) fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
     /// Puts the resource into the application.
     pub(crate) fn configure(self, cfg: &mut web::ServiceConfig) {
         let Self { name, path, methods, routes, checks_bearer, is_limited, staff_writes, formats } = self;

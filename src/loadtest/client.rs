@@ -155,6 +155,18 @@ impl Request {
         Self::new(Method::DELETE, path)
     }
 
+    /// Its method.
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Its path, with the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Adds a header; one that HTTP cannot carry makes [`Client::send`] fail.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {

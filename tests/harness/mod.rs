@@ -4,6 +4,7 @@
 //! its own threads, pools and caches; database and files are gone when the test ends.
 
 mod browser;
+mod contract;
 mod database;
 mod process;
 mod proxy;
@@ -194,9 +195,11 @@ impl Node {
         Self { target, shop, quit: Some(quit), thread: Some(thread) }
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a connection of its own. The answer is one that the OpenAPI document names.
     pub(crate) async fn send(&self, request: &Request) -> Answer {
-        self.client().send(request).await.expect("an answer")
+        let answer = self.client().send(request).await.expect("an answer");
+        contract::check(request, &answer);
+        answer
     }
 
     /// A client to keep.
