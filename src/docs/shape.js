@@ -38,7 +38,7 @@ function bounds({ minimum, maximum, minLength, maxLength, minItems, maxItems, fo
     low === undefined && high === undefined ? null : `${low ?? ""}…${high ?? ""}${unit}`;
   const told = [
     format === "int64" ? null : format,
-    range(minimum, maximum, ""),
+    format === "int64" && maximum === undefined ? null : range(minimum, maximum, ""),
     range(minLength, maxLength, " characters"),
     range(minItems, maxItems, " members"),
     usual === undefined ? null : `default ${usual}`,
