@@ -24,27 +24,31 @@ WITH numbers AS (
     UPDATE event_counter SET last_seq = last_seq + :orders + 1 RETURNING last_seq
 )
 INSERT INTO event_records (first_seq, last_seq, at, kinds, subjects, users, stocks, prices, events, statuses, totals)
-SELECT last_seq - :orders, last_seq, now(), array_fill('order'::text, ARRAY[:orders]) || 'stock'::text,
-       ARRAY(SELECT currval('orders_id_seq') - n FROM generate_series(1, :orders) n) || :product::bigint,
-       array_fill(:user::bigint, ARRAY[:orders]) || NULL::bigint,
-       array_fill(NULL::bigint, ARRAY[:orders]) || 1::bigint, array_fill(NULL::bigint, ARRAY[:orders]) || 100::bigint,
-       array_fill('placed'::text, ARRAY[:orders]) || NULL::text,
-       array_fill('pending'::text, ARRAY[:orders]) || NULL::text,
-       array_fill(100::bigint, ARRAY[:orders]) || NULL::bigint
-FROM numbers;
+SELECT last_seq - :orders, last_seq, now(),
+       e.kinds, e.subjects, e.users, e.stocks, e.prices, e.events, e.statuses, e.totals
+FROM numbers, (
+    SELECT array_agg('order'::text) || 'stock'::text AS kinds,
+           array_agg(currval('orders_id_seq') - n) || :product::bigint AS subjects,
+           array_agg(:user::bigint) || NULL::bigint AS users, array_agg(NULL::bigint) || 1::bigint AS stocks,
+           array_agg(NULL::bigint) || 100::bigint AS prices, array_agg('placed'::text) || NULL::text AS events,
+           array_agg('pending'::text) || NULL::text AS statuses, array_agg(100::bigint) || NULL::bigint AS totals
+    FROM generate_series(1, :orders) n
+) e;
 \else
 WITH numbers AS (
     SELECT nextval('event_numbers') AS last_seq
 )
 INSERT INTO event_records (first_seq, last_seq, at, kinds, subjects, users, stocks, prices, events, statuses, totals)
-SELECT last_seq - :orders, last_seq, now(), array_fill('order'::text, ARRAY[:orders]) || 'stock'::text,
-       ARRAY(SELECT currval('orders_id_seq') - n FROM generate_series(1, :orders) n) || :product::bigint,
-       array_fill(:user::bigint, ARRAY[:orders]) || NULL::bigint,
-       array_fill(NULL::bigint, ARRAY[:orders]) || 1::bigint, array_fill(NULL::bigint, ARRAY[:orders]) || 100::bigint,
-       array_fill('placed'::text, ARRAY[:orders]) || NULL::text,
-       array_fill('pending'::text, ARRAY[:orders]) || NULL::text,
-       array_fill(100::bigint, ARRAY[:orders]) || NULL::bigint
-FROM numbers;
+SELECT last_seq - :orders, last_seq, now(),
+       e.kinds, e.subjects, e.users, e.stocks, e.prices, e.events, e.statuses, e.totals
+FROM numbers, (
+    SELECT array_agg('order'::text) || 'stock'::text AS kinds,
+           array_agg(currval('orders_id_seq') - n) || :product::bigint AS subjects,
+           array_agg(:user::bigint) || NULL::bigint AS users, array_agg(NULL::bigint) || 1::bigint AS stocks,
+           array_agg(NULL::bigint) || 100::bigint AS prices, array_agg('placed'::text) || NULL::text AS events,
+           array_agg('pending'::text) || NULL::text AS statuses, array_agg(100::bigint) || NULL::bigint AS totals
+    FROM generate_series(1, :orders) n
+) e;
 \endif
 COMMIT;
 \endpipeline

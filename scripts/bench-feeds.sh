@@ -32,7 +32,7 @@ feeds_runs() {
     open_shop
     sql -d emporium -c 'CREATE DATABASE batches'
     local migration
-    for migration in $(printf '%s\n' sql/migrations/V*.sql | sort -V); do sql -d batches -f "$migration"; done
+    for migration in $(printf '%s\n' sql/migrations/V*.sql | sort -V); do sql -d batches --single-transaction -f "$migration"; done
     sql -d batches -c "CREATE SEQUENCE event_numbers INCREMENT BY $((batch_orders + 1))" \
         -c 'INSERT INTO stock SELECT n, 2000000000 FROM generate_series(1, 64) n'
     local lanes
