@@ -17,7 +17,7 @@ fn migration(version: u32) -> String {
 }
 
 #[tokio::test]
-async fn events_of_a_row_each_are_kept_in_records_and_older_nodes_go_on_writing_them() {
+async fn events_of_a_row_each_are_kept_in_records_and_older_nodes_go_on_with_them() {
     let database = TestDatabase::empty().await;
     for version in 1..=11 {
         database.run(&migration(version)).await;
@@ -47,4 +47,6 @@ async fn events_of_a_row_each_are_kept_in_records_and_older_nodes_go_on_writing_
     assert_eq!((&after[..3], after.len()), (&before[..], 6));
     assert_eq!(after[4]["event"], "placed");
     assert_eq!(after[5]["seq"], 9);
+    database.run("DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT 4)").await;
+    assert_eq!(listed().await, after[4..]);
 }

@@ -64,8 +64,8 @@ CREATE FUNCTION events_between(after bigint, up_to bigint)
           AND r.first_seq + e.place - 1 <= up_to;
     END;
 
--- All of them, for whoever looks by hand, and for nodes of before while they still run beside newer ones: they
--- read it whole for each page, and write a record for each event.
+-- All of them, for whoever looks by hand, and for nodes of the version before while they run on this database: they
+-- read it whole for each page, write a record for each event, and remove a record with its last event.
 CREATE VIEW events AS SELECT * FROM events_between(0, 9000000000000000000);
 
 CREATE FUNCTION record_event() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -78,3 +78,11 @@ BEGIN
 END
 $$;
 CREATE TRIGGER events_record INSTEAD OF INSERT ON events FOR EACH ROW EXECUTE FUNCTION record_event();
+
+CREATE FUNCTION forget_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM event_records WHERE last_seq = OLD.seq;
+    RETURN OLD;
+END
+$$;
+CREATE TRIGGER events_forget INSTEAD OF DELETE ON events FOR EACH ROW EXECUTE FUNCTION forget_event();
