@@ -32,7 +32,7 @@ FROM numbers, (
            array_agg(:user::bigint) || NULL::bigint AS users, array_agg(NULL::bigint) || 1::bigint AS stocks,
            array_agg(NULL::bigint) || 100::bigint AS prices, array_agg('placed'::text) || NULL::text AS events,
            array_agg('pending'::text) || NULL::text AS statuses, array_agg(100::bigint) || NULL::bigint AS totals
-    FROM generate_series(1, :orders) n
+    FROM generate_series(0, :orders - 1) n
 ) e;
 \else
 WITH numbers AS (
@@ -47,7 +47,7 @@ FROM numbers, (
            array_agg(:user::bigint) || NULL::bigint AS users, array_agg(NULL::bigint) || 1::bigint AS stocks,
            array_agg(NULL::bigint) || 100::bigint AS prices, array_agg('placed'::text) || NULL::text AS events,
            array_agg('pending'::text) || NULL::text AS statuses, array_agg(100::bigint) || NULL::bigint AS totals
-    FROM generate_series(1, :orders) n
+    FROM generate_series(0, :orders - 1) n
 ) e;
 \endif
 COMMIT;

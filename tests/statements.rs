@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use crate::harness::TestDatabase;
 
@@ -35,4 +36,33 @@ fn every_file_of_sql_is_a_statement_that_some_area_names() {
         }
     }
     assert_eq!(named, there);
+}
+
+/// `make bench` plays it, which nobody does often.
+#[tokio::test]
+async fn the_batches_of_the_benchmark_run_on_a_migrated_database() {
+    const ORDERS: i64 = 20;
+    let database = TestDatabase::create().await;
+    database
+        .run(&format!(
+            "CREATE SEQUENCE event_numbers START 1001 INCREMENT BY {};
+             INSERT INTO stock SELECT n, 2000 FROM generate_series(1, 2) n",
+            ORDERS + 1
+        ))
+        .await;
+    let pgbench = std::env::var("TEST_PGBENCH").expect("TEST_PGBENCH names the program");
+    for locked in ["1", "0"] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/batch.sql");
+        let played = Command::new(&pgbench)
+            .args(["-n", "-M", "prepared", "-c", "2", "-t", "3", "-D", &format!("orders={ORDERS}")])
+            .args(["-D", &format!("locked={locked}"), "-f"])
+            .args([&script, Path::new(database.url())])
+            .output()
+            .expect("pgbench runs");
+        let told = String::from_utf8_lossy(&played.stderr);
+        assert!(played.status.success() && !told.contains("ERROR"), "{told}");
+    }
+    let sold =
+        "SELECT count(*) FROM orders JOIN events ON kind = 'order' AND event = 'placed' AND subject = id";
+    assert_eq!(database.count(sold).await, 2 * 2 * 3 * ORDERS);
 }

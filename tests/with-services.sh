@@ -4,7 +4,7 @@
 #   tests/with-services.sh cargo nextest run --workspace
 #
 # Gives the command TEST_DATABASE_URL, a superuser's key-value string for the maintenance database,
-# in which tests make databases of their own, and TEST_REDIS_URL. Both servers listen only on
+# in which tests make databases of their own, TEST_REDIS_URL, and TEST_PGBENCH, the server's pgbench. Both servers listen only on
 # sockets in a private temporary folder. Nothing here outlives a crash, so fsync is off.
 set -euo pipefail
 
@@ -90,6 +90,7 @@ wait_for Redis "$redis_pid" "$folder/redis.log" test -S "$folder/redis.sock"
 
 export TEST_DATABASE_URL="host=$folder port=5432 user=postgres dbname=postgres"
 export TEST_REDIS_URL="redis+unix://$folder/redis.sock"
+export TEST_PGBENCH="$programs/pgbench"
 
 # In the background and waited for, so that a signal to this script is heard at once.
 "$@" &

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::EmbeddedError;
 
 /// The oldest version that the shop runs on.
-const VERSION_MIN: u32 = 13;
+const VERSION_MIN: u32 = 14;
 const NEEDED: [&str; 5] = ["initdb", "pg_ctl", "postgres", "pg_isready", "createdb"];
 /// Where distributions keep versions side by side: a parent, and the start of a version's folder.
 const PARENTS: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
