@@ -62,7 +62,7 @@ async fn the_batches_of_the_benchmark_run_on_a_migrated_database() {
         let told = String::from_utf8_lossy(&played.stderr);
         assert!(played.status.success() && !told.contains("ERROR"), "{told}");
     }
-    let sold =
-        "SELECT count(*) FROM orders JOIN events ON kind = 'order' AND event = 'placed' AND subject = id";
-    assert_eq!(database.count(sold).await, 2 * 2 * 3 * ORDERS);
+    for told in ["SELECT count(*) FROM orders", "SELECT count(*) FROM events WHERE kind = 'order'"] {
+        assert_eq!(database.count(told).await, 2 * 2 * 3 * ORDERS, "{told}");
+    }
 }
