@@ -1,5 +1,5 @@
 //! The OpenAPI document, the page that shows it, and the command that prints it. That answers are as it says is
-//! checked by the harness, of every answer of every test.
+//! checked by the harness, of the answers that tests get through it.
 
 use std::process::Command;
 

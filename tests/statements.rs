@@ -62,6 +62,8 @@ async fn the_batches_of_the_benchmark_run_on_a_migrated_database() {
         let told = String::from_utf8_lossy(&played.stderr);
         assert!(played.status.success() && !told.contains("ERROR"), "{told}");
     }
+    let drawn = database.count("SELECT last_seq FROM event_counter").await;
+    assert_eq!(drawn, 2 * 3 * (ORDERS + 1), "the locked ones alone draw from the counter");
     for told in ["SELECT count(*) FROM orders", "SELECT count(*) FROM events WHERE kind = 'order'"] {
         assert_eq!(database.count(told).await, 2 * 2 * 3 * ORDERS, "{told}");
     }

@@ -17,6 +17,7 @@ use super::respond::{self, Answer};
 struct Files;
 
 const PAGE: &str = "index.html";
+
 pub(crate) fn routes(resources: &mut Vec<Resource>) {
     Resource::new("Emporium", "/").get(front).mount(resources);
     Resource::new("Dashboard", "/dashboard/{file:.+}/")

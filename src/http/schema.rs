@@ -1,7 +1,7 @@
 //! The contract as an OpenAPI 3.1 document, and a page that shows it and lets it be tried.
 //!
 //! The document is written by hand. That it names every resource with its methods, and no other, is checked here;
-//! that answers are as it says, by each test that gets one over the wire.
+//! that answers are as it says, by the harness of the tests, of the answers that they get through it.
 
 use actix_web::HttpRequest;
 use rust_embed::RustEmbed;

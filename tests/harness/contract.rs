@@ -1,4 +1,4 @@
-//! Holds every answer against the OpenAPI document: its status, its media type, and the shape of its body.
+//! Holds answers against the OpenAPI document: its status, its media type, and the shape of its body.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};

@@ -34,9 +34,9 @@ queries! {
 pub(super) const PAGE_ROWS: usize = 1000;
 /// Records, of at most a thousand events each, of a page of the log; a page with fewer is the last.
 const PAGE_RECORDS: i64 = 32;
-/// How many events one statement of a resume looks through: for those of all users, most of which it returns,
-/// and for those of one.
-const STRETCH_OF_ALL: i64 = 5_000;
+/// How many events one statement of a resume looks through: for those of all users, of which more than a page
+/// would be read again for the next, and for those of one.
+const STRETCH_OF_ALL: i64 = 2_000;
 const STRETCH_OF_ONE: i64 = 50_000;
 /// A user with more orders than these has some in most stretches of the log; of others, the orders are
 /// looked up one by one.
