@@ -29,7 +29,7 @@ pub mod schema;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use actix_web::web::ServiceConfig;
+use actix_web::web::{self, ServiceConfig};
 use emporium_actors::Shop;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -52,12 +52,34 @@ pub struct AppState {
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// Declares every endpoint. The router tries them in this order: the busiest first, but plain paths before
-/// patterns, each of which is a regex.
+/// Declares every endpoint, area by area, the busiest first. The router tries one after the other, and each costs it
+/// something; so it tries those of an area only for a path that is in it, plain ones before patterns, each of which is
+/// a regex.
 pub fn routes(cfg: &mut ServiceConfig) {
-    resources().into_iter().for_each(|resource| resource.configure(cfg));
+    for (area, resources) in areas(resources()) {
+        let services = resources.into_iter().map(Resource::into_service);
+        if area.is_empty() {
+            for service in services {
+                cfg.service(service);
+            }
+        } else {
+            cfg.service(services.fold(web::scope(area), |scope, service| scope.service(service)));
+        }
+    }
     operations::scraped(cfg);
     crate::ws::routes(cfg);
+}
+
+/// The resources by their areas, both in the order in which they come.
+fn areas(resources: Vec<Resource>) -> Vec<(&'static str, Vec<Resource>)> {
+    let mut areas: Vec<(_, Vec<_>)> = Vec::new();
+    for resource in resources {
+        match areas.iter_mut().find(|(area, _)| *area == resource.area()) {
+            Some((_, known)) => known.push(resource),
+            None => areas.push((resource.area(), vec![resource])),
+        }
+    }
+    areas
 }
 
 fn resources() -> Vec<Resource> {

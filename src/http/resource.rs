@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -154,22 +154,29 @@ impl Resource {
         &self.methods
     }
 
-    /// Puts the resource into the application.
-    pub(crate) fn configure(self, cfg: &mut web::ServiceConfig) {
-        let Self { name, path, methods, routes, checks_bearer, is_limited, staff_writes, formats } = self;
+    /// The beginning that its path has in common with others: `/api/orders` of `/api/orders/{id}/`, and nothing of
+    /// what is not below `/api/`.
+    pub(crate) fn area(&self) -> &'static str {
+        let named = self.path.strip_prefix("/api/").and_then(|rest| rest.find('/'));
+        named.map_or("", |length| &self.path[.."/api/".len() + length])
+    }
+
+    /// The resource as the framework knows it, its path without that of its area.
+    pub(crate) fn into_service(self) -> impl HttpServiceFactory + 'static {
+        let within = &self.path[self.area().len()..];
+        let Self { name, path: _, methods, routes, checks_bearer, is_limited, staff_writes, formats } = self;
         let allow = allow(&methods);
         // One plain pattern: the router compares it as text, where a set of two would be a regex.
-        let mut resource = web::resource(path);
+        let mut resource = web::resource(within);
         for route in routes {
             resource = resource.route(route);
         }
         let describe = move || async move { describe(name) };
         let rules = Rc::new(Rules { allow, checks_bearer, is_limited, staff_writes, formats });
-        let resource = resource
+        resource
             .route(web::route().guard(fn_guard(is(Method::OPTIONS))).to(describe))
             .default_service(web::to(method_not_allowed))
-            .wrap(from_fn(move |req, next| guard(rules.clone(), req, next)));
-        cfg.service(resource);
+            .wrap(from_fn(move |req, next| guard(rules.clone(), req, next)))
     }
 }
 
