@@ -44,20 +44,32 @@ const FEW_ORDERS: i64 = 2_000;
 /// Records of events that one pruning statement removes.
 const PRUNE_RECORDS: u64 = 1_000;
 
-/// The columns of events to be written, one vector per column.
+/// Events as the table has them, one vector per column.
 #[derive(Default)]
-struct Columns {
-    kinds: Vec<&'static str>,
+struct Columns<'a> {
+    kinds: Vec<&'a str>,
     subjects: Vec<i64>,
     users: Vec<Option<i64>>,
     stocks: Vec<Option<i64>>,
     prices: Vec<Option<i64>>,
-    events: Vec<Option<&'static str>>,
-    statuses: Vec<Option<&'static str>>,
+    events: Vec<Option<&'a str>>,
+    statuses: Vec<Option<&'a str>>,
     totals: Vec<Option<i64>>,
 }
 
-impl Columns {
+/// An event's place in each of them.
+struct Element<'a> {
+    kind: &'a str,
+    subject: i64,
+    user: Option<i64>,
+    stock: Option<i64>,
+    price: Option<i64>,
+    event: Option<&'a str>,
+    status: Option<&'a str>,
+    total: Option<i64>,
+}
+
+impl Columns<'static> {
     fn push(&mut self, kind: &EventKind) {
         let (name, subject) = match kind {
             EventKind::Stock { product, .. } => ("stock", product.0),
@@ -86,6 +98,80 @@ impl Columns {
         self.events.push(order_columns.map(|(event, _, _)| event));
         self.statuses.push(order_columns.map(|(_, status, _)| status));
         self.totals.push(order_columns.map(|(_, _, total)| total));
+    }
+}
+
+impl<'a> Columns<'a> {
+    /// From the columns of a record, `kinds` at `first`.
+    fn of(record: &'a Row, first: usize) -> Self {
+        Self {
+            kinds: record.get(first),
+            subjects: record.get(first + 1),
+            users: record.get(first + 2),
+            stocks: record.get(first + 3),
+            prices: record.get(first + 4),
+            events: record.get(first + 5),
+            statuses: record.get(first + 6),
+            totals: record.get(first + 7),
+        }
+    }
+
+    /// `None` behind the last.
+    fn element(&self, place: usize) -> Option<Element<'a>> {
+        fn optional<T: Copy>(column: &[Option<T>], place: usize) -> Option<T> {
+            column.get(place).copied().flatten()
+        }
+        Some(Element {
+            kind: self.kinds.get(place)?,
+            subject: *self.subjects.get(place)?,
+            user: optional(&self.users, place),
+            stock: optional(&self.stocks, place),
+            price: optional(&self.prices, place),
+            event: optional(&self.events, place),
+            status: optional(&self.statuses, place),
+            total: optional(&self.totals, place),
+        })
+    }
+}
+
+impl<'a> Element<'a> {
+    /// From `kind, subject, user_id, stock, price_cents, event, status, total_cents`, the kind at `first`.
+    fn of(row: &'a Row, first: usize) -> Self {
+        Self {
+            kind: row.get(first),
+            subject: row.get(first + 1),
+            user: row.get(first + 2),
+            stock: row.get(first + 3),
+            price: row.get(first + 4),
+            event: row.get(first + 5),
+            status: row.get(first + 6),
+            total: row.get(first + 7),
+        }
+    }
+
+    /// `None` for a kind that this binary does not know; a newer node may write others.
+    fn event_kind(&self) -> Option<EventKind> {
+        let subject = self.subject;
+        Some(match self.kind {
+            "stock" => EventKind::Stock {
+                product: ProductId(subject),
+                stock: self.stock?,
+                price: Money::from_cents(self.price?),
+            },
+            "product" => EventKind::Product { product: ProductId(subject) },
+            "removed" => EventKind::Removed { product: ProductId(subject) },
+            "category" => EventKind::Category { category: CategoryId(subject) },
+            "order" => EventKind::Order {
+                order: OrderId(subject),
+                user: UserId(self.user?),
+                event: OrderEvent::from_name(self.event?)?,
+                status: OrderStatus::from_name(self.status?)?,
+                total: Money::from_cents(self.total?),
+            },
+            "session" => EventKind::Session { session: SessionId(subject), user: UserId(self.user?) },
+            "user" => EventKind::User { user: UserId(subject) },
+            _ => return None,
+        })
     }
 }
 
@@ -120,13 +206,24 @@ pub(super) struct LogPage {
 pub(super) async fn read(client: &impl GenericClient, after: Seq) -> Result<LogPage, StoreError> {
     let rows = READ_EVENTS.rows(client, &[&after.0, &PAGE_RECORDS]).await?;
     Ok(LogPage {
-        events: rows.iter().filter_map(event_of).collect(),
-        first: rows.first().map(|row| Seq(row.get(0))),
-        last: rows.last().map(|row| Seq(row.get(0))),
-        delay: rows.last().map_or(Duration::ZERO, |row| {
-            Duration::from_micros(u64::try_from(row.get::<_, i64>(10)).unwrap_or_default())
+        events: rows.iter().flat_map(|record| events_after(after, record)).collect(),
+        first: rows.first().map(|record| Seq(record.get::<_, i64>(0).max(after.0 + 1))),
+        last: rows.last().map(|record| Seq(record.get(1))),
+        delay: rows.last().map_or(Duration::ZERO, |record| {
+            Duration::from_micros(u64::try_from(record.get::<_, i64>(3)).unwrap_or_default())
         }),
-        is_full: rows.last().is_some_and(|row| row.get::<_, i64>(11) == PAGE_RECORDS),
+        is_full: rows.len() as i64 == PAGE_RECORDS,
+    })
+}
+
+/// What a record holds after `after`.
+fn events_after(after: Seq, record: &Row) -> impl Iterator<Item = Event> {
+    let (first, last): (i64, i64) = (record.get(0), record.get(1));
+    let at = Timestamp(record.get(2));
+    let columns = Columns::of(record, 4);
+    (first.max(after.0 + 1)..=last).filter_map(move |seq| {
+        let place = usize::try_from(seq - first).ok()?;
+        Some(Event { seq: Seq(seq), at, kind: columns.element(place)?.event_kind()? })
     })
 }
 
@@ -267,27 +364,5 @@ pub(super) async fn prune(client: &impl GenericClient, retention: Duration) -> R
 }
 
 fn event_of(row: &Row) -> Option<Event> {
-    let subject: i64 = row.get(3);
-    let user = || row.get::<_, Option<i64>>(4).map(UserId);
-    let kind = match row.get(2) {
-        "stock" => EventKind::Stock {
-            product: ProductId(subject),
-            stock: row.get::<_, Option<i64>>(5)?,
-            price: Money::from_cents(row.get::<_, Option<i64>>(6)?),
-        },
-        "product" => EventKind::Product { product: ProductId(subject) },
-        "removed" => EventKind::Removed { product: ProductId(subject) },
-        "category" => EventKind::Category { category: CategoryId(subject) },
-        "order" => EventKind::Order {
-            order: OrderId(subject),
-            user: user()?,
-            event: OrderEvent::from_name(row.get::<_, Option<&str>>(7)?)?,
-            status: OrderStatus::from_name(row.get::<_, Option<&str>>(8)?)?,
-            total: Money::from_cents(row.get::<_, Option<i64>>(9)?),
-        },
-        "session" => EventKind::Session { session: SessionId(subject), user: user()? },
-        "user" => EventKind::User { user: UserId(subject) },
-        _ => return None,
-    };
-    Some(Event { seq: Seq(row.get(0)), at: Timestamp(row.get(1)), kind })
+    Some(Event { seq: Seq(row.get(0)), at: Timestamp(row.get(1)), kind: Element::of(row, 2).event_kind()? })
 }
