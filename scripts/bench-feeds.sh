@@ -58,10 +58,6 @@ numbered() {
 
 # p99_of RUN NAME: of a latency in a run's JSON, in microseconds.
 p99_of() { sed -n "/\"$2\"/,/}/p" "$folder/$1.json" | sed -n 's/^ *"p99": \([0-9]*\),*$/\1/p' | head -n 1; }
-# median_of START: the rate of the runs whose names begin so, the lower one of the two in the middle.
-median_of() {
-    awk -F '\t' -v start="$1" 'index($1, start) == 1 { print $2 }' "$runs" | sort -g | awk '{ all[NR] = $1 } END { print NR ? all[int((NR + 1) / 2)] : 0 }'
-}
 kib_of() { figure "$folder/$1.json" "$2"; }
 ms() { calc "printf \"%.1f\", $1 / 1000"; }
 
