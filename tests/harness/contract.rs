@@ -1,4 +1,4 @@
-//! Holds answers against the OpenAPI document: its status, its media type, and the shape of its body.
+//! Holds answers against the OpenAPI document: their status, their media type, and the shape of their bodies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
