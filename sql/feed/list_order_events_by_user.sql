@@ -1,7 +1,7 @@
 -- What happened to a user's orders, however long the log. For a user of few orders: all of them are looked up,
 -- by the times of the transactions that placed and moved them.
 -- $1 bigint after this number, $2 bigint up to this number, $3 bigint most rows, $4 bigint the user
--- Row: as in read_events, up to total_cents. No row: nothing.
+-- Row: as of events_between(). No row: nothing.
 -- Served by orders_user_idx, order_moves_pkey and event_records_at_idx; OFFSET 0 keeps the planner to that.
 SELECT r.first_seq + e.place - 1 AS seq, r.at, e.kind, e.subject, e.user_id, e.stock,
        e.price_cents, e.event, e.status, e.total_cents

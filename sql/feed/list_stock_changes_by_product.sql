@@ -1,7 +1,7 @@
 -- The last stock event of each of these products that changed within a stretch of the log, oldest first.
 -- A page goes on after the number of the last row before it: what changed again is then further on.
 -- $1 bigint after this number, $2 bigint up to this number, $3 bigint most rows, $4 bigint[] the products
--- Row: as in read_events, up to total_cents. No row: nothing changed.
+-- Row: as of events_between(). No row: nothing changed.
 -- Served by event_records_pkey.
 WITH latest AS (
     SELECT max(seq) AS seq
