@@ -24,9 +24,10 @@ const STRETCH_EVENTS: i64 = 1000;
 /// The least time between two pages: a mailer that has much to catch up with leaves the machine to
 /// those who buy.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
-/// The same in a rush, which is when the log grows by more than [`STRETCH_EVENTS`] from one page to the next.
-/// No pace of letters keeps up with that, and each that is written then is taken from the sale.
-const RUSH_PAUSE: Duration = Duration::from_millis(500);
+/// The rest after every [`LETTERS_AT_ONCE`] letters in a rush, which is when the log grows by more than
+/// [`STRETCH_EVENTS`] from one page to the next. No pace of letters keeps up with that, and each that is written
+/// then is taken from the sale: a few at a time, lest whoever orders meanwhile waits for a hundred.
+const RUSH_REST: Duration = Duration::from_millis(40);
 /// How often a node without the lease asks for it; a third of how long it lasts.
 const LEASE_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest pause after failures.
@@ -173,7 +174,7 @@ impl Mailer {
             self.wait_for_news().await;
             return Ok(PAGE_PAUSE);
         }
-        let pause = pause_after(through.0 - std::mem::replace(&mut self.seen, through).0);
+        let rest = rest_after(through.0 - std::mem::replace(&mut self.seen, through).0);
         let through = through.min(Seq(after.0.saturating_add(STRETCH_EVENTS)));
         let orders = store::placed_orders(&client, after, through, PAGE_ORDERS).await?;
         drop(client);
@@ -183,11 +184,12 @@ impl Mailer {
             if let Some((seq, _)) = some.last() {
                 self.advance(*seq).await?;
             }
+            self.pause(rest).await;
         }
         if is_last {
             self.advance(through).await?;
         }
-        Ok(if orders.is_empty() { Duration::ZERO } else { pause })
+        Ok(if orders.is_empty() { Duration::ZERO } else { PAGE_PAUSE })
     }
 
     /// Sends these letters, for as long as it takes.
@@ -245,9 +247,9 @@ impl Mailer {
     }
 }
 
-/// How long to wait after a page when the log has grown by so many events since the last one.
-fn pause_after(grown: i64) -> Duration {
-    if grown > STRETCH_EVENTS { RUSH_PAUSE } else { PAGE_PAUSE }
+/// How long to rest between letters when the log has grown by so many events since the last page.
+fn rest_after(grown: i64) -> Duration {
+    if grown > STRETCH_EVENTS { RUSH_REST } else { Duration::ZERO }
 }
 
 /// How long to wait after that many failures in a row.
