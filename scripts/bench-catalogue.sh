@@ -60,7 +60,7 @@ kinds_of() {
         $2 == "p99" && name != "" {
             gsub(/[^0-9]/, "", p50); p99 = $3; gsub(/[^0-9]/, "", p99)
             printf "%s\t%d\t%d\t%d\n", name, p50, p99, ++place; name = ""
-        }' "$folder/$1.json"
+        }' "$(result "$1")"
 }
 
 # What asks for several things at once.
