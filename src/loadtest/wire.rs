@@ -19,6 +19,8 @@ use super::client::Target;
 const ANSWER_MAX: usize = 64 << 20;
 /// The longest head of an answer, in bytes.
 const HEAD_MAX: usize = 64 << 10;
+/// The most headers of an answer.
+const HEADERS_MAX: usize = 64;
 /// How much room each read has at least, in bytes.
 const READ_ROOM: usize = 4 << 10;
 /// A connection that rested for so long may have been closed meanwhile, so that is looked at first.
@@ -265,17 +267,16 @@ impl Incoming {
 
     fn parse_head(&mut self) -> Result<Option<Head>, &'static str> {
         loop {
-            let Some(length) = find(&self.bytes, b"\r\n\r\n").map(|at| at + 4) else {
+            let Some(head) = Head::parse(&self.bytes)? else {
                 return if self.bytes.len() > HEAD_MAX { Err("its head is too long") } else { Ok(None) };
             };
-            let head = Head::parse(&self.bytes[..length])?;
             if head.status >= 200 {
-                (self.joined, self.next) = (length, length);
+                (self.joined, self.next) = (head.length, head.length);
                 self.head = Some(head);
                 return Ok(Some(head));
             }
             // An interim answer; the real one follows.
-            let _ = self.bytes.split_to(length);
+            let _ = self.bytes.split_to(head.length);
         }
     }
 
@@ -304,21 +305,29 @@ impl Incoming {
 }
 
 impl Head {
-    fn parse(head: &[u8]) -> Result<Self, &'static str> {
-        let text = std::str::from_utf8(head).map_err(|_| "its head is not text")?;
-        let mut lines = text.split("\r\n");
-        let status =
-            lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).and_then(|line| line.get(..3));
-        let status = status.and_then(|status| status.parse().ok()).ok_or("it is not HTTP/1.1")?;
+    /// The head at the beginning of `bytes`, once it is whole.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        let head_length = match response.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err("it has too many headers"),
+            Err(_) => return Err("it is not HTTP/1.1"),
+        };
+        let (Some(1), Some(status)) = (response.version, response.code) else {
+            return Err("it is not HTTP/1.1");
+        };
         let (mut length, mut chunked, mut closes) = (None, false, false);
-        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-            let value = value.trim();
-            if name.eq_ignore_ascii_case("content-length") {
-                length = Some(value.parse().map_err(|_| "its length is not a number")?);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                chunked = value.eq_ignore_ascii_case("chunked");
-            } else if name.eq_ignore_ascii_case("connection") {
-                closes = value.eq_ignore_ascii_case("close");
+        for header in response.headers {
+            let value = header.value.trim_ascii();
+            if header.name.eq_ignore_ascii_case("content-length") {
+                let digits = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                length = Some(digits.ok_or("its length is not a number")?);
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                chunked = value.eq_ignore_ascii_case(b"chunked");
+            } else if header.name.eq_ignore_ascii_case("connection") {
+                closes = value.eq_ignore_ascii_case(b"close");
             }
         }
         let framing = match (length, chunked) {
@@ -328,7 +337,7 @@ impl Head {
             (Some(_), false) => return Err("it is too long"),
             (None, false) => return Err("it does not tell its length"),
         };
-        Ok(Self { status, length: head.len(), framing, closes })
+        Ok(Some(Self { status, length: head_length, framing, closes }))
     }
 }
 
@@ -389,6 +398,7 @@ mod tests {
         for text in [
             "SSH-2.0-server\r\n\r\n",
             "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n[]",
             "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
