@@ -7,7 +7,6 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::Next;
-use actix_web::web::Bytes;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -33,11 +32,11 @@ impl RequestId {
     /// 32 random hex digits.
     fn own() -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let text: Vec<u8> = rand::random::<[u8; 16]>()
-            .iter()
-            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-            .collect();
-        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
     }
 
     /// As text.
@@ -69,12 +68,13 @@ pub(crate) async fn stamp(
     span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
     log_failure(&id, &response);
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id.0);
+    // Appended, since no answer has these yet: what is to be replaced is moved about, even where there is nothing.
+    headers.append(REQUEST_ID, id.0);
     headers.append(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.append(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.append(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.append(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.append(header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
     Ok(response)
 }
 

@@ -212,7 +212,7 @@ async fn guard(
         // Apart, so that other requests do not carry its state about.
         response = Box::pin(compress::apply(response)).await;
     }
-    response.headers_mut().insert(header::ALLOW, rules.allow.clone());
+    response.headers_mut().append(header::ALLOW, rules.allow.clone());
     Ok(response)
 }
 

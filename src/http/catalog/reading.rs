@@ -60,14 +60,14 @@ fn respond_with(req: &HttpRequest, document: &Document, packed: Option<(Coding, 
     };
     let mut response = HttpResponse::new(StatusCode::OK).set_body(BoxBody::new(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, respond::JSON);
-    headers.insert(header::CACHE_CONTROL, CACHING);
-    headers.insert(header::ETAG, visible(tag)?);
+    headers.append(header::CONTENT_TYPE, respond::JSON);
+    headers.append(header::CACHE_CONTROL, CACHING);
+    headers.append(header::ETAG, visible(tag)?);
     if let Some(coding) = coding {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
     if let Some(link) = &document.next {
-        headers.insert(header::LINK, visible(link.clone())?);
+        headers.append(header::LINK, visible(link.clone())?);
     }
     Ok(response)
 }
@@ -75,8 +75,8 @@ fn respond_with(req: &HttpRequest, document: &Document, packed: Option<(Coding, 
 fn not_modified(tag: Bytes) -> Answer {
     let mut response = HttpResponse::new(StatusCode::NOT_MODIFIED);
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, CACHING);
-    headers.insert(header::ETAG, visible(tag)?);
+    headers.append(header::CACHE_CONTROL, CACHING);
+    headers.append(header::ETAG, visible(tag)?);
     Ok(response)
 }
 
