@@ -21,6 +21,10 @@ const BUFFERS_MIB: (u64, u64) = (128, 512);
 /// Superuser and database; the socket's folder is the only key to them.
 const NAME: &str = "emporium";
 const PORT: &str = "5432";
+/// A new file of the log is filled with zeros before its first use, which holds all commits up; 16 MB, as usual, for
+/// some 20 ms, once a second in a rush, until there are old files to use again. Not to fill them would make each
+/// commit wait for the file system to find room: a tenth fewer orders from 16 clients.
+const WAL_SEGMENT: &str = "--wal-segsize=4";
 /// Recovery after a crash reads up to `max_wal_size` and more.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_TIMEOUT_S: &str = "60";
@@ -108,6 +112,7 @@ impl Cluster {
             "-U",
             NAME,
             "--data-checksums",
+            WAL_SEGMENT,
             "--encoding=UTF8",
             "--locale=C.UTF-8",
             "--auth-local=trust",
