@@ -28,6 +28,11 @@ pub(crate) fn check(request: &Request, answer: &Answer) {
     if method == "options" || ANYWHERE.contains(&answer.status) || !is_ours {
         return;
     }
+    // Headers are appended, by layers that rely on nobody else having set them.
+    for name in answer.headers.keys().filter(|name| *name != "vary") {
+        let times = answer.headers.get_all(name).iter().count();
+        assert_eq!(times, 1, "{method} {path}, {}: {name} is there {times} times", answer.status);
+    }
     // A method that there is not may still be refused for what is checked before it is looked at.
     let known = item.get(&method).is_some();
     assert!(known || (400..500).contains(&answer.status), "{method} {path}: {}", answer.status);

@@ -184,7 +184,9 @@ impl Mailer {
             if let Some((seq, _)) = some.last() {
                 self.advance(*seq).await?;
             }
-            self.pause(rest).await;
+            if let Some(rest) = rest {
+                self.pause(rest).await;
+            }
         }
         if is_last {
             self.advance(through).await?;
@@ -247,9 +249,9 @@ impl Mailer {
     }
 }
 
-/// How long to rest between letters when the log has grown by so many events since the last page.
-fn rest_after(grown: i64) -> Duration {
-    if grown > STRETCH_EVENTS { RUSH_REST } else { Duration::ZERO }
+/// Whether to rest between letters, and how long, when the log has grown by so many events since the last page.
+fn rest_after(grown: i64) -> Option<Duration> {
+    (grown > STRETCH_EVENTS).then_some(RUSH_REST)
 }
 
 /// How long to wait after that many failures in a row.

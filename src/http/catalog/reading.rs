@@ -60,6 +60,7 @@ fn respond_with(req: &HttpRequest, document: &Document, packed: Option<(Coding, 
     };
     let mut response = HttpResponse::new(StatusCode::OK).set_body(BoxBody::new(body));
     let headers = response.headers_mut();
+    // Appended, as in `negotiate::stamp`.
     headers.append(header::CONTENT_TYPE, respond::JSON);
     headers.append(header::CACHE_CONTROL, CACHING);
     headers.append(header::ETAG, visible(tag)?);
