@@ -17,11 +17,14 @@
 //! statements have found none at all is it empty. Products come in the order asked for, ties by id in the
 //! direction of the first column.
 
+mod cost;
 mod guess;
 mod lessons;
+mod letters;
 mod plan;
 mod relevance;
 mod sample;
+mod search;
 mod spelling;
 mod statement;
 

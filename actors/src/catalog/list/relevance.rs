@@ -11,7 +11,7 @@
 //! read; every product that stays as it is is seen once, since names and blocks are told apart by what
 //! does not change: the name, and the ids between which a block lies, which its cursor holds.
 
-use super::guess::capital;
+use super::letters::capital;
 use super::{CursorKey, Product, ProductCursor, ProductLister, ProductQuery};
 use crate::catalog::{CatalogError, store};
 use crate::types::{Page, PageRequest};

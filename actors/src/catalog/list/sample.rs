@@ -121,8 +121,8 @@ pub(super) struct Sample {
     pub by_price: Vec<usize>,
     /// How many products there are, about.
     pub total: u64,
-    /// How many of the sample have each three letters in a row.
-    trigrams: HashMap<[char; 3], usize>,
+    /// The places of those that have each three letters in a row.
+    trigrams: HashMap<[char; 3], Vec<u16>>,
 }
 
 impl Sample {
@@ -138,19 +138,18 @@ impl Sample {
         let mut by_price: Vec<usize> = (0..rows.len()).collect();
         // Stable, so that ties stay in the order of their ids.
         by_price.sort_by_key(|place| rows.get(*place).map(|row| row.price));
-        let mut trigrams = HashMap::new();
-        for row in &rows {
+        let mut trigrams: HashMap<_, Vec<u16>> = HashMap::new();
+        for (place, row) in (0..=u16::MAX).zip(&rows) {
             for trigram in trigrams_of(&row.text) {
-                *trigrams.entry(trigram).or_default() += 1;
+                trigrams.entry(trigram).or_default().push(place);
             }
         }
         Self { rows, by_price, total: total.max(sampled), trigrams }
     }
 
-    /// How many of the sample have these three letters in a row.
-    pub(super) fn having_trigram(&self, letters: &[char]) -> usize {
-        let known = <[char; 3]>::try_from(letters).ok().and_then(|letters| self.trigrams.get(&letters));
-        known.copied().unwrap_or_default()
+    /// The places of those of the sample that have these three letters in a row.
+    pub(super) fn having_trigram(&self, letters: [char; 3]) -> &[u16] {
+        self.trigrams.get(&letters).map_or(&[], Vec::as_slice)
     }
 
     /// How many products there are where the sample has so many; half a product of the sample more,
