@@ -64,7 +64,7 @@ kinds_of() {
 }
 
 # What asks for several things at once.
-combined='category by|category in stock|, common and|, two common|word by price|word in a category'
+combined='category by|category in stock|word by price|word in a category'
 
 # worst_kind GREP_ARGUMENTS… : among the kinds that grep finds; its ratio and its name.
 worst_kind() {

@@ -25,7 +25,7 @@ use super::stage::StageError;
 use super::usage::Meter;
 
 /// What is measured.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 31] = [
     "read",
     "first page",
     "page in the middle",
@@ -54,9 +54,12 @@ const KINDS: [&str; 30] = [
     "search, two letters",
     "search, common and rare word",
     "search, two common words",
+    ANY_SEARCH,
     "search, common word by price",
     "search, common word in a category",
 ];
+/// Each search before it, as often as the others: what somebody meets who searches for this and that.
+const ANY_SEARCH: &str = "search, any of these";
 /// Different requests of a kind, at most.
 const VARIANTS: usize = 50;
 /// Words with fewer letters are not searched for.
@@ -211,8 +214,13 @@ impl Survey {
 
     fn paths(&self, random: &mut SmallRng) -> Paths {
         let (common, middling, rare) = (self.words(1_000, 20_000), self.words(100, 400), self.rare_words());
-        let mut paths = Vec::with_capacity(KINDS.len());
+        let mut paths: Vec<Vec<String>> = Vec::with_capacity(KINDS.len());
         for kind in KINDS {
+            if kind == ANY_SEARCH {
+                let searches = KINDS.iter().zip(&paths).filter(|(kind, _)| kind.starts_with("search, "));
+                paths.push(searches.flat_map(|(_, variants)| variants).cloned().collect());
+                continue;
+            }
             let mut one = || self.path(kind, [&common, &middling, &rare], random);
             let mut variants: Vec<String> = (0..VARIANTS).filter_map(|_| one()).collect();
             variants.dedup();
