@@ -6,8 +6,8 @@
 //! the list, where the page is full as soon as enough of them fit; or from an index of those who meet
 //! one of the conditions, all of which are then sorted. Which is the shorter way depends on how many
 //! products fit and on where they are in the order. That is guessed beforehand from a sample of the
-//! catalogue that the node keeps ([`sample`], [`guess`]); the database's own planner is asked for
-//! nothing but the index that [`statement`] leaves it. The guess decides how fast a page is read, and
+//! catalogue that the node keeps ([`sample`], [`guess`], [`search`]); the database's own planner is asked
+//! for nothing but the index that [`statement`] leaves it. The guess decides how fast a page is read, and
 //! never what is on it: what a source leaves out is told, and another one is then asked.
 //!
 //! Promises: a statement looks at no more than [`LIST_ROWS_MAX`] products, and a page takes another one

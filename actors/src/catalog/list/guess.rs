@@ -4,8 +4,8 @@
 //! evenly, as many as there are to each that fits, times the size of the page. A source of those who
 //! meet a condition is read whole, and sorted. So the first is short when many fit, the second when
 //! few do: at pages of `n` of `N` products, the shorter way takes `sqrt(n * N)` rows at the most, if
-//! they are spread evenly. In between, a search can be narrowed to a stretch
-//! of the order in which enough of them are expected.
+//! they are spread evenly. In between, a search can be narrowed to a stretch of the order in which enough of
+//! them are expected; by which letters it is looked up, is told in [`super::search`].
 
 use std::collections::HashSet;
 
