@@ -58,7 +58,7 @@ const KINDS: [&str; 31] = [
     "search, common word by price",
     "search, common word in a category",
 ];
-/// Each search before it, as often as the others: what somebody meets who searches for this and that.
+/// The searches before it, each about as often as the others: what somebody meets who searches for this and that.
 const ANY_SEARCH: &str = "search, any of these";
 /// Different requests of a kind, at most.
 const VARIANTS: usize = 50;

@@ -254,6 +254,9 @@ impl<'a> Guess<'a> {
 
     /// A search for everything that has the words, and one that is narrowed to what comes next.
     fn by_words(&self) -> Vec<(u64, Plan)> {
+        if self.letters.is_empty() {
+            return Vec::new();
+        }
         let wanted = self.wanted;
         let reach = self.reach().filter(|_| wanted.may_narrow);
         let is_inside = |row| reach.as_ref().is_some_and(|reach| reach.has(row));

@@ -137,11 +137,11 @@ impl SearchIndex<'_> {
         let inside = all.clone().filter(|(_, is_inside)| *is_inside).count();
         let all = all.count();
         let gathered = self.gathered(asked, all);
-        let cost = |entries: u64, rarest: u64, gathered: u64| {
+        let searching = |entries: u64, rarest: u64, gathered: u64| {
             let keys = u64::from(asked.count_ones()) * cost::KEY;
             keys + entries * cost::ENTRY + rarest * cost::ASKED + gathered * self.per_gathered
         };
-        let Some(reach) = reach else { return cost(entries, rarest, gathered) };
+        let Some(reach) = reach else { return searching(entries, rarest, gathered) };
         let share = |products| self.sample.share(products, reach.inside);
         let gathered = match inside {
             // Too few to tell how many there are in just these stretches.
@@ -150,8 +150,8 @@ impl SearchIndex<'_> {
         };
         let (search, found) = match reach.column {
             // What is elsewhere is not read.
-            Column::Id => (cost(share(entries), share(rarest), gathered), gathered),
-            _ => (cost(entries, rarest, gathered), self.sample.products(all)),
+            Column::Id => (searching(share(entries), share(rarest), gathered), gathered),
+            _ => (searching(entries, rarest, gathered), self.sample.products(all)),
         };
         search + reach.cost(self.sample) + found * reach.stretches * cost::ASKED_STRETCH
     }
