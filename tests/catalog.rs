@@ -544,6 +544,46 @@ async fn filters_combine_with_search_and_ordering() {
     mismatches.none();
 }
 
+/// A stock knows of which category its product is, as long as every way to write a product says so.
+#[tokio::test]
+async fn a_category_by_stock_has_what_was_moved_into_it_and_nothing_that_left() {
+    let shelf = Shelf::new().await;
+    let (app, staff, one) = (&shelf.app, &shelf.staff, shelf.category);
+    let other = app.category(staff, "other").await;
+    let a = shelf.add("red lamp", "5.00", 5).await;
+    let b = shelf.add("blue lamp", "5.00", 7).await;
+    let c = app.product_in(staff, other, "green lamp", "5.00", 6).await;
+    let gone = app.product_in(staff, other, "no lamp", "5.00", 9).await;
+    let rows = "sku,name,category,price,stock\nI,imported lamp,all,5,8\nM,moved lamp,all,5,3\n";
+    let moved = "sku,category\nM,other\n";
+    for rows in [rows, moved] {
+        let request = Request::post("/api/products/import/").bearer(&staff.access).body("text/csv", rows);
+        app.send(&request).await.expect_status(200);
+    }
+    // As a program does that knows nothing of it.
+    app.sql(&format!(
+        "INSERT INTO products (id, sku, name, price_cents, category_id) VALUES (1000, 'O', 'old lamp', 500, {one});
+         INSERT INTO stock (product_id, quantity) VALUES (1000, 4)"
+    ))
+    .await;
+    app.patch_as(staff, &format!("/api/products/{a}/"), &json!({"category": other})).await.expect_status(200);
+    app.delete_as(staff, &format!("/api/products/{gone}/")).await.expect_status(204);
+    let rows = app.database().rows("SELECT id FROM products WHERE sku IN ('I', 'M') ORDER BY sku").await;
+    let [i, m] = [0, 1].map(|at| rows[at].get::<_, i64>(0));
+    let listed = async |query: &str| app.get(&format!("/api/products/?{query}")).await.expect_json(200).ids();
+    assert_eq!(listed(&format!("ordering=-stock&category={one}")).await, [i, b, 1000]);
+    assert_eq!(listed(&format!("ordering=-stock&category={other}")).await, [c, a, m]);
+    assert_eq!(
+        listed(&format!("ordering=stock&category={other}&in_stock=true&search=lamp")).await,
+        [m, a, c]
+    );
+    assert_eq!(listed(&format!("ordering=-stock&category={one},{other}")).await, [i, b, c, a, 1000, m]);
+    let strays = "SELECT product_id FROM stock JOIN products ON id = product_id
+        WHERE stock.category_id IS DISTINCT FROM products.category_id OR listed <> (deleted_at IS NULL)";
+    let strays: Vec<i64> = app.database().rows(strays).await.iter().map(|row| row.get(0)).collect();
+    assert_eq!(strays, [1000], "these are looked up each time, or never found");
+}
+
 #[tokio::test]
 async fn pages_give_every_product_once_whatever_their_size() {
     let shelf = Shelf::new().await;

@@ -50,3 +50,30 @@ async fn events_of_a_row_each_are_kept_in_records_and_older_nodes_go_on_with_the
     database.run("DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT 4)").await;
     assert_eq!(listed().await, after[4..]);
 }
+
+#[tokio::test]
+async fn stocks_learn_of_which_category_their_products_are_and_hear_of_every_change() {
+    let database = TestDatabase::empty().await;
+    for version in 1..=12 {
+        database.run(&migration(version)).await;
+    }
+    let product = |id: i64, category: i64| {
+        format!(
+            "INSERT INTO products (id, name, price_cents, category_id) VALUES ({id}, 'lamp', 100, {category});
+             INSERT INTO stock (product_id, quantity) VALUES ({id}, 1);"
+        )
+    };
+    let categories = "INSERT INTO categories (name) VALUES ('one'), ('two');";
+    database.run(&format!("{categories}{}{}", product(1, 1), product(2, 2))).await;
+    database.run(&migration(13)).await;
+    let known = async || {
+        let rows = database.rows("SELECT category_id, listed FROM stock ORDER BY product_id").await;
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(Option<i64>, bool)>>()
+    };
+    assert_eq!(known().await, [(Some(1), true), (Some(2), true)]);
+    // A node of before makes a product, and moves and removes others.
+    database.run(&product(3, 1)).await;
+    database.run("UPDATE products SET category_id = 2 WHERE id IN (1, 3)").await;
+    database.run("UPDATE products SET deleted_at = now() WHERE id = 2").await;
+    assert_eq!(known().await, [(Some(2), true), (Some(2), false), (Some(2), true)]);
+}

@@ -66,8 +66,9 @@ async fn stock_up(app: &TestApp) {
                     ELSE 1 + floor(power(random(), 3) * {CATEGORIES} * 0.99)::int END,
                timestamptz '2025-01-01' + n / 5000 * interval '1 hour'
         FROM generate_series(1, {PRODUCTS}) AS n, (SELECT string_to_array('{WORDS}', ' ') AS words) AS w;
-        INSERT INTO stock (product_id, quantity)
-        SELECT id, CASE WHEN random() < 0.2 THEN 0 ELSE floor(power(random(), 4) * 2000)::int END FROM products;
+        INSERT INTO stock (product_id, quantity, category_id)
+        SELECT id, CASE WHEN random() < 0.2 THEN 0 ELSE floor(power(random(), 4) * 2000)::int END, category_id
+        FROM products;
         -- What is gone is in no list.
         WITH gone AS (UPDATE products SET deleted_at = now() WHERE id % 50 = 0 RETURNING id)
         UPDATE stock SET listed = false FROM gone WHERE product_id = gone.id;
@@ -83,7 +84,7 @@ async fn stock_up(app: &TestApp) {
 
 impl Catalogue {
     async fn read(app: &TestApp) -> Self {
-        let sql = "SELECT id, search_text, name, price_cents, category_id, quantity, created_at
+        let sql = "SELECT id, search_text, name, price_cents, products.category_id, quantity, created_at
             FROM products JOIN stock ON product_id = id WHERE deleted_at IS NULL ORDER BY id";
         let rows = app.database().rows(sql).await;
         let item = |row: &tokio_postgres::Row| Item {

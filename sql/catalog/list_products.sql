@@ -36,21 +36,10 @@ ORDER BY {order}
 SELECT p.id, p.sku, p.name, p.description, p.price_cents, p.category_id, s.quantity,
        p.created_at, p.updated_at, p.version, s.version AS stock_version, {fits} AS fits, is_end
 FROM {source}
-{within}CROSS JOIN LATERAL {rest}
+CROSS JOIN LATERAL {rest}
 WHERE {wanted}
 ORDER BY {order}
 LIMIT {limit}
-
--- Whether a stock is of a product of these categories, before the product itself is looked up. Served
--- by products_category_idx alone.
-
--- fragment: within_categories
-LEFT JOIN LATERAL (
-    SELECT true AS is_within
-    FROM products c
-    WHERE c.category_id = ANY ({categories}::bigint[]) AND c.id = s.product_id AND c.deleted_at IS NULL
-    LIMIT 1
-) c ON true
 
 -- fragment: rest_of_products
 (SELECT s.quantity, s.version FROM stock s WHERE s.product_id = p.id LIMIT 1) s
@@ -89,11 +78,12 @@ LEFT JOIN LATERAL (
         LIMIT {budget}
     ) p
 
--- Served by stock_quantity_idx.
+-- Served by stock_quantity_idx alone.
 
 -- fragment: stock
 (
-        SELECT s.product_id, s.quantity, s.version, row_number() OVER (ORDER BY {order}) = {budget} AS is_end
+        SELECT s.product_id, s.quantity, s.version, s.category_id,
+               row_number() OVER (ORDER BY {order}) = {budget} AS is_end
         FROM stock s
         WHERE s.listed{conditions}
         ORDER BY {order}
@@ -123,8 +113,10 @@ p.category_id = c.id
 -- fragment: categories
 p.category_id = ANY ({categories}::bigint[])
 
--- fragment: is_within
-c.is_within IS TRUE
+-- Whether a stock may be of a product of these categories, before the product itself is looked up.
+
+-- fragment: stock_categories
+coalesce(s.category_id = ANY ({categories}::bigint[]), true)
 
 -- fragment: min_price
 p.price_cents >= {price}

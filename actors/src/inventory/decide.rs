@@ -27,13 +27,21 @@ pub(crate) struct Entry {
     pub(crate) by: Option<UserId>,
 }
 
+/// The stock that a new product begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FirstStock {
+    pub(crate) product: ProductId,
+    pub(crate) quantity: i64,
+    /// That of the product.
+    pub(crate) category: CategoryId,
+}
+
 /// Everything a batch writes, besides its events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes {
     /// The stocks that changed, as they are now.
     pub(crate) stock: BTreeMap<ProductId, i64>,
-    /// First stocks.
-    pub(crate) first_stock: Vec<(ProductId, i64)>,
+    pub(crate) first_stock: Vec<FirstStock>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) placed: Vec<Order>,
     /// Lines of carts that became orders.
@@ -293,7 +301,8 @@ impl<'a> Desk<'a> {
             },
         );
         self.touched.insert(id);
-        self.writes.first_stock.push((id, new.stock));
+        let first = FirstStock { product: id, quantity: new.stock, category: new.category };
+        self.writes.first_stock.push(first);
         self.enter(id, new.stock, "first stock", create.by);
         self.writes.created.push(product.clone());
         Ok(product)
@@ -433,8 +442,8 @@ impl<'a> Desk<'a> {
         if delta != 0 {
             shelf.quantity += delta;
             self.touched.insert(product);
-            match self.writes.first_stock.iter_mut().find(|(id, _)| *id == product) {
-                Some((_, first)) => *first = shelf.quantity,
+            match self.writes.first_stock.iter_mut().find(|first| first.product == product) {
+                Some(first) => first.quantity = shelf.quantity,
                 None => {
                     self.writes.stock.insert(product, shelf.quantity);
                 }

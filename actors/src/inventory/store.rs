@@ -396,9 +396,10 @@ async fn write_ids(query: &Query, client: &Object, ids: Vec<i64>) -> Result<(), 
 }
 
 async fn insert_stock(client: &Object, writes: &Writes) -> Result<(), StoreError> {
-    let (ids, quantities): (Vec<i64>, Vec<i64>) =
-        writes.first_stock.iter().map(|(id, quantity)| (id.0, *quantity)).unzip();
-    INSERT_STOCK.execute(client, &[&ids, &quantities]).await.map(drop)
+    let ids: Vec<i64> = writes.first_stock.iter().map(|first| first.product.0).collect();
+    let quantities: Vec<i64> = writes.first_stock.iter().map(|first| first.quantity).collect();
+    let categories: Vec<i64> = writes.first_stock.iter().map(|first| first.category.0).collect();
+    INSERT_STOCK.execute(client, &[&ids, &quantities, &categories]).await.map(drop)
 }
 
 async fn insert_entries(client: &Object, writes: &Writes) -> Result<(), StoreError> {

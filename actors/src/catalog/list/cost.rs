@@ -5,9 +5,11 @@
 pub(super) const WALKED_NEAR: u64 = 1_000;
 /// A product in any other order.
 pub(super) const WALKED: u64 = 2_500;
-/// Looking up the stock of a product, or the product of a stock; after the one before it.
+/// A stock, all of which is in its index.
+pub(super) const WALKED_STOCK: u64 = 800;
+/// Looking up the stock of a product; after the one before it.
 pub(super) const LOOKED_UP_NEAR: u64 = 1_500;
-/// The same, anywhere in the table.
+/// The same, or the product of a stock; anywhere in the table.
 pub(super) const LOOKED_UP: u64 = 3_000;
 /// A product that is fetched from anywhere in the table, compared and sorted.
 pub(super) const GATHERED: u64 = 4_000;

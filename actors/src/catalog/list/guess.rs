@@ -125,8 +125,11 @@ impl<'a> Guess<'a> {
     /// What a row costs that is read in order of this column.
     fn per_walked(&self, column: Column, source: &Source) -> u64 {
         let is_near = match source {
-            // Whether a stock is of a category is told by an index.
-            Source::Stock => (1..=SEARCHED_MAX).contains(&self.wanted.query.categories.len()),
+            // What is of another category is passed over without a look at the product.
+            Source::Stock => {
+                let looked_up = self.count(|_, facts| facts.category);
+                return cost::WALKED_STOCK + self.sample.share(cost::LOOKED_UP, looked_up);
+            }
             Source::Products(None) => match column {
                 Column::Id => self.wanted.one_price().is_none(),
                 column => column == Column::CreatedAt,

@@ -87,7 +87,6 @@ struct Composer<'a> {
 impl Composer<'_> {
     fn page(&mut self) -> String {
         let source = self.source();
-        let within = self.within_categories();
         let conditions = self.conditions();
         let fits = all(&conditions);
         let wanted: Vec<String> =
@@ -104,7 +103,6 @@ impl Composer<'_> {
         };
         let words = [
             ("source", source.as_str()),
-            ("within", &within),
             ("fits", &fits),
             ("wanted", &wanted),
             ("order", &order),
@@ -112,15 +110,6 @@ impl Composer<'_> {
             ("rest", rest),
         ];
         fill(page, &words)
-    }
-
-    /// What tells the category of a stock.
-    fn within_categories(&mut self) -> String {
-        if !self.is_of_stock() || self.wanted.query.categories.is_empty() {
-            return String::new();
-        }
-        let categories = self.category_ids();
-        format!("{}\n", fill("within_categories", &[("categories", &categories)]))
     }
 
     /// Whether rows come from the stock, and what else is known of a product is looked up.
@@ -317,9 +306,10 @@ impl Composer<'_> {
             Source::EachCategory | Source::Categories => true,
             _ => false,
         };
-        if self.is_of_stock() && !query.categories.is_empty() {
-            conditions.push(fragment("is_within").to_owned());
-        } else if !knows_category {
+        if self.is_of_stock() {
+            conditions.extend(self.categories_by("stock_categories"));
+        }
+        if !knows_category {
             conditions.extend(self.categories());
         }
         let is_of_price = self.walked().is_some_and(|column| self.wanted.is_of_price(column));
@@ -361,11 +351,15 @@ impl Composer<'_> {
     }
 
     fn categories(&mut self) -> Option<String> {
+        self.categories_by("categories")
+    }
+
+    fn categories_by(&mut self, name: &str) -> Option<String> {
         if self.wanted.query.categories.is_empty() {
             return None;
         }
         let categories = self.category_ids();
-        Some(fill("categories", &[("categories", &categories)]))
+        Some(fill(name, &[("categories", &categories)]))
     }
 
     fn one_price(&mut self) -> Option<String> {

@@ -6,8 +6,8 @@ use crate::catalog::STOCK_MAX;
 use crate::feed::EventKind;
 use crate::import::store::{Lines, Resolved};
 use crate::import::{Chunk, Counts, RowFault, StockChange};
-use crate::inventory::decide::{Entry, Writes};
-use crate::types::{Money, ProductId};
+use crate::inventory::decide::{Entry, FirstStock, Writes};
+use crate::types::{CategoryId, Money, ProductId};
 
 /// Why stock changed, in the ledger.
 const REASON: &str = "import";
@@ -50,7 +50,7 @@ pub(super) fn decide(chunk: &Chunk, rows: &[Resolved], locked: Option<&Locked>) 
 impl Decided {
     fn row(&mut self, chunk: &Chunk, row: &Resolved, locked: Option<&Locked>) -> Option<()> {
         let faults = self.faults.len();
-        self.check_category(chunk, row, locked);
+        let category = self.category(chunk, row, locked);
         let (product, after) = match row.product {
             Some(product) => (Some(product), self.stock_after(row)),
             None => (row.new_id, self.first_stock(row)),
@@ -65,14 +65,15 @@ impl Decided {
             // Its product was removed just now, so that no id was drawn for a new one.
             (None, Some(_)) => return None,
         };
-        if row.product.is_none() {
+        // A new product without one has been refused.
+        if let (None, Some(category)) = (row.product, category) {
             self.counts.created += 1;
             if self.created.lines.is_empty() {
                 // Of what is new, the lists have to hear; one event does for all of them.
                 self.events.push(EventKind::Product { product: id });
             }
             self.created.push(row.line, id);
-            self.writes.first_stock.push((id, after));
+            self.writes.first_stock.push(FirstStock { product: id, quantity: after, category });
             self.change(chunk, id, after, after, row.price.unwrap_or(Money::ZERO));
             return Some(());
         }
@@ -108,16 +109,17 @@ impl Decided {
         self.events.push(EventKind::Stock { product, stock, price });
     }
 
-    fn check_category(&mut self, chunk: &Chunk, row: &Resolved, locked: Option<&Locked>) {
-        let Some(place) = row.category else { return };
-        let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+    /// The category that it names, which has to exist.
+    fn category(&mut self, chunk: &Chunk, row: &Resolved, locked: Option<&Locked>) -> Option<CategoryId> {
+        let place = usize::try_from(row.category? - 1).unwrap_or(usize::MAX);
         match chunk.categories.get(place) {
             None | Some(0) => self.refuse(row, "category", "there is no such category, nor room for it"),
             Some(id) if locked.is_some_and(|locked| !locked.categories.contains(id)) => {
                 self.refuse(row, "category", "this category has just been removed");
             }
-            Some(_) => {}
+            Some(id) => return Some(CategoryId(*id)),
         }
+        None
     }
 
     /// What there will be of a known product.
@@ -193,6 +195,11 @@ mod tests {
         }
     }
 
+    /// What there will be of an unknown one.
+    fn first(id: i64) -> FirstStock {
+        FirstStock { product: ProductId(id), quantity: 3, category: CategoryId(4) }
+    }
+
     fn locked(products: &[i64]) -> Locked {
         Locked { categories: [4].into(), products: products.iter().copied().collect() }
     }
@@ -213,7 +220,7 @@ mod tests {
         let decided = decide(&chunk(), &rows, Some(&locked(&[1, 2]))).unwrap();
         assert_eq!(decided.counts, Counts { created: 1, updated: 2, unchanged: 2, refused: 0 });
         assert_eq!(decided.writes.stock, [(ProductId(1), 7), (ProductId(2), 0)].into());
-        assert_eq!(decided.writes.first_stock, [(ProductId(50), 3)]);
+        assert_eq!(decided.writes.first_stock, [first(50)]);
         let deltas: Vec<i64> = decided.writes.entries.iter().map(|entry| entry.delta).collect();
         assert_eq!(deltas, [2, -5, 3]);
         assert!(decided.writes.entries.iter().all(|entry| entry.by == Some(UserId(9))));
@@ -261,7 +268,7 @@ mod tests {
             (7, "stock_delta"),
         ];
         assert_eq!(faults(&decided), named);
-        assert_eq!(decided.writes.first_stock, [(ProductId(53), 3)]);
+        assert_eq!(decided.writes.first_stock, [first(53)]);
     }
 
     #[test]
