@@ -234,7 +234,7 @@ impl ProductLister {
             return Err(CatalogError::InvalidCursor);
         }
         let mut wanted = Wanted::new(query, &order, page.after.clone(), page.size);
-        wanted.per_hit = self.lessons.per_hit(query);
+        wanted.lesson = self.lessons.of(&wanted);
         let (mut items, mut stretches) = (Vec::new(), 0);
         for _ in 0..STATEMENTS_MAX {
             let (found, at, is_over) = match self.step(&wanted).await? {
@@ -259,7 +259,7 @@ impl ProductLister {
                     continue;
                 }
                 Found::TooMany => {
-                    (wanted.may_gather, wanted.per_hit) = (false, None);
+                    (wanted.may_gather, wanted.lesson) = (false, None);
                     self.sampler.renew().await?;
                     continue;
                 }

@@ -199,7 +199,8 @@ impl<'a> Guess<'a> {
     fn per_found(&self, passed: usize) -> Option<u64> {
         let found = self.wanted.found.filter(|_| passed >= PASSED_MIN);
         let found = found.and_then(|found| u64::try_from(found).ok());
-        found.map(|found| self.sample.products(passed) / (found + 1)).or(self.wanted.per_hit)
+        let found = found.map(|found| self.sample.products(passed) / (found + 1));
+        found.or(self.wanted.lesson.map(|lesson| lesson.per_hit))
     }
 
     /// How many rows are read until the page is full, of which the sample has these, and these fit.
@@ -272,7 +273,7 @@ impl<'a> Guess<'a> {
             categorized: has_categories.then(|| self.count(|_, facts| facts.category)),
             keys: having.map(|(row, facts)| (key(facts), is_inside(row))).collect(),
             seen: self.count(|_, facts| facts.has_words),
-            fitting: wanted.per_hit.map(|per_hit| self.sample.total / per_hit.max(1)),
+            fitting: wanted.lesson.map(|lesson| self.sample.total / lesson.per_hit.max(1)),
             per_gathered: self.per_gathered(),
         };
         let narrowed = reach.as_ref().and_then(|reach| index.cheapest(Some(reach)));
@@ -286,9 +287,17 @@ impl<'a> Guess<'a> {
         let passed = self.count(|_, facts| facts.is_passed);
         let (needed, gap) = match self.per_found(passed) {
             Some(per_found) => {
-                // Of an earlier page, one does not know how many it had.
-                let seen = self.wanted.found.unwrap_or(self.wanted.size);
-                (per_found.saturating_mul(u64::try_from(self.aim(seen)).ok()?), 0)
+                let aim = match (self.wanted.found, self.wanted.lesson) {
+                    (Some(found), _) => self.aim(found),
+                    // Where all but one of them are, is known; it has to have gone seven times as far as usual
+                    // to be missed.
+                    (None, Some(lesson)) if lesson.first >= self.wanted.size => {
+                        self.needed() + self.needed() / 3
+                    }
+                    // Of another page, one does not know how many it had.
+                    (None, _) => self.aim(self.wanted.size),
+                };
+                (per_found.saturating_mul(u64::try_from(aim).ok()?), 0)
             }
             None => {
                 let mut fitting =
@@ -310,10 +319,15 @@ impl<'a> Guess<'a> {
         Reach::new(column, &begin, end.value(column), self.sample)
     }
 
+    /// The products of the page, and one that tells that there is a next page.
+    fn needed(&self) -> usize {
+        self.wanted.size + 1
+    }
+
     /// How many a stretch is to have, where what it has is thought of by so many that have been seen: so
     /// many more than are needed that chance leaves few pages short.
     fn aim(&self, seen: usize) -> usize {
-        let needed = self.wanted.size + 1;
+        let needed = self.needed();
         // Four times the deviation of what is thought, and twice that of what is found.
         needed + 4 * needed / seen.isqrt().max(1) + 2 * needed.isqrt()
     }
@@ -376,7 +390,7 @@ mod tests {
 
     use super::super::super::cursor::ProductCursor;
     use super::super::Order;
-    use super::super::lessons::Lessons;
+    use super::super::lessons::{Lesson, Lessons};
     use super::*;
     use crate::types::{CategoryId, Money, Timestamp};
 
@@ -480,14 +494,26 @@ mod tests {
         let lessons = Lessons::default();
         let next = ProductCursor { keys: vec![CursorKey::Number(40_000)], is_before: true };
         lessons.learn(&wanted, &sample, 20, Some(&next));
-        wanted.per_hit = lessons.per_hit(&search(&["Lamp"], &BY_NAME));
-        assert!((1_800..2_000).contains(&wanted.per_hit.unwrap()), "{:?}", wanted.per_hit);
-        let plan = Plan::choose(&wanted, &sample);
-        let Some(CursorKey::Number(until)) = plan.until else { panic!("{plan:?}") };
+        let of = |query: &ProductQuery| lessons.of(&Wanted::new(query, &Order::of(query), None, 20));
+        let mut reaches_to = |lesson: Option<Lesson>| {
+            wanted.lesson = lesson;
+            let plan = Plan::choose(&wanted, &sample);
+            let Some(CursorKey::Number(until)) = plan.until else { panic!("{plan:?}") };
+            until
+        };
+        // Of the words, when they are asked for in another order.
+        let lesson = of(&search(&["Lamp"], &BY_NAME)).unwrap();
+        assert!((1_800..2_000).contains(&lesson.per_hit) && lesson.first == 0, "{lesson:?}");
+        let until = reaches_to(Some(lesson));
         assert!((80_000..110_000).contains(&until), "{until}");
+        // And where this very page ended, a little behind which the next one is.
+        let lesson = of(&query).unwrap();
+        assert_eq!(lesson.first, 20);
+        let until = reaches_to(Some(lesson));
+        assert!((50_000..60_000).contains(&until), "{until}");
         // Of other words, and of these with something else, it tells nothing.
-        assert_eq!(lessons.per_hit(&search(&["lamp", "red"], &[])), None);
-        assert_eq!(lessons.per_hit(&ProductQuery { in_stock: true, ..query }), None);
+        assert_eq!(of(&search(&["lamp", "red"], &[])), None);
+        assert_eq!(of(&ProductQuery { in_stock: true, ..query.clone() }), None);
     }
 
     #[test]
@@ -497,7 +523,7 @@ mod tests {
         let mut wanted = Wanted::new(&query, &order, None, 20);
         // Of a thousand, the page is rather looked for among the first hundred thousand products.
         assert!(Plan::choose(&wanted, &sample).until.is_some());
-        wanted.per_hit = Some(4_000);
+        wanted.lesson = Some(Lesson { per_hit: 4_000, first: 0 });
         assert!(!looked_up(&Plan::choose(&wanted, &sample)).is_empty());
     }
 

@@ -1,7 +1,7 @@
-//! What the pages of earlier searches have taught: how rare their words are. Of words that few products have,
-//! the sample has hardly any, and tells little.
+//! What the pages of earlier searches have taught: how rare their words are, and how far their first page reaches.
+//! Of words that few products have, the sample has hardly any, and tells little.
 //!
-//! Promises: at most [`SEARCHES_MAX`] are remembered, each for [`LIFETIME`]; nothing depends on them but how
+//! Promises: at most [`LESSONS_MAX`] are remembered, each for [`LIFETIME`]; nothing depends on them but how
 //! long a page takes.
 
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use super::super::cursor::ProductCursor;
 use super::plan::Wanted;
 use super::sample::Sample;
 
-/// Searches that are remembered; when there are more, all are forgotten.
-const SEARCHES_MAX: usize = 4096;
+/// Lessons that are remembered; when there are more, all are forgotten.
+const LESSONS_MAX: usize = 4096;
 /// The longest that is, in bytes.
 const SEARCH_BYTES_MAX: usize = 64;
 /// For how long one is.
@@ -22,18 +22,29 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// A page that passed fewer products of the sample teaches nothing.
 pub(super) const PASSED_MIN: usize = 8;
 
-/// Of each search, how many products there are to one that fits.
+/// How rare the words of a search are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lesson {
+    /// How many products there are to one that fits.
+    pub per_hit: u64,
+    /// How many of those who are first in this very list it was learnt from; 0 where from others.
+    pub first: usize,
+}
+
+/// What is known of each search.
 #[derive(Default)]
 pub(super) struct Lessons {
-    searches: Mutex<HashMap<String, (Instant, u64)>>,
+    searches: Mutex<HashMap<String, (Instant, Lesson)>>,
 }
 
 impl Lessons {
-    /// How many products there are to one that fits, if that is known.
-    pub(super) fn per_hit(&self, query: &ProductQuery) -> Option<u64> {
+    /// What is known of this search, or else of its words.
+    pub(super) fn of(&self, wanted: &Wanted<'_>) -> Option<Lesson> {
+        let (words, beginning) = (of_words(wanted.query)?, beginning(wanted));
         let searches = self.searches();
-        let (since, per_hit) = searches.get(&key(query)?)?;
-        (since.elapsed() < LIFETIME).then_some(*per_hit)
+        let lesson = |key| searches.get(&key).filter(|(since, _)| since.elapsed() < LIFETIME);
+        let (_, lesson) = beginning.and_then(lesson).or_else(|| lesson(words))?;
+        Some(*lesson)
     }
 
     /// A page has ended before `next`, or with the list, and has so many products.
@@ -44,28 +55,43 @@ impl Lessons {
         found: usize,
         next: Option<&ProductCursor>,
     ) {
-        let Some(key) = key(wanted.query) else { return };
+        let (Some(words), Ok(hits)) = (of_words(wanted.query), u64::try_from(found)) else { return };
         let passed = sample.rows.iter().filter(|row| wanted.is_between(row, next)).count();
-        let Ok(found) = u64::try_from(found) else { return };
-        if passed >= PASSED_MIN {
-            let mut searches = self.searches();
-            if searches.len() >= SEARCHES_MAX {
-                searches.clear();
-            }
-            searches.insert(key, (Instant::now(), sample.products(passed) / (found + 1)));
+        if passed < PASSED_MIN {
+            return;
+        }
+        let lesson = Lesson { per_hit: sample.products(passed) / (hits + 1), first: 0 };
+        self.remember(words, lesson);
+        if let Some(beginning) = beginning(wanted) {
+            self.remember(beginning, Lesson { first: found, ..lesson });
         }
     }
 
-    fn searches(&self) -> MutexGuard<'_, HashMap<String, (Instant, u64)>> {
+    fn remember(&self, key: String, lesson: Lesson) {
+        let mut searches = self.searches();
+        if searches.len() >= LESSONS_MAX {
+            searches.clear();
+        }
+        searches.insert(key, (Instant::now(), lesson));
+    }
+
+    fn searches(&self) -> MutexGuard<'_, HashMap<String, (Instant, Lesson)>> {
         self.searches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a search is remembered by; none where more than its words is asked for.
-fn key(query: &ProductQuery) -> Option<String> {
+/// What the words of a search are remembered by; none where more than words is asked for.
+fn of_words(query: &ProductQuery) -> Option<String> {
     let ProductQuery { terms, ordering, .. } = query;
     let of_words_alone =
         ProductQuery { terms: terms.clone(), ordering: ordering.clone(), ..ProductQuery::default() };
     let key = terms.join("\u{1f}").to_lowercase();
     (!terms.is_empty() && key.len() <= SEARCH_BYTES_MAX && *query == of_words_alone).then_some(key)
+}
+
+/// What the beginning of a list is remembered by; none where the page begins elsewhere.
+fn beginning(wanted: &Wanted<'_>) -> Option<String> {
+    let words = of_words(wanted.query).filter(|_| wanted.since.is_none())?;
+    // No word is empty.
+    Some(format!("{words}\u{1f}\u{1f}{:?}", wanted.query.ordering))
 }

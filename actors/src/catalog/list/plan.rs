@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::super::cursor::{CursorKey, ProductCursor};
 use super::super::{Product, ProductQuery};
 use super::guess::Guess;
+use super::lessons::Lesson;
 use super::sample::{Sample, SampleRow};
 use super::{Column, Found, ListedRow, Order};
 use crate::types::{CategoryId, Money};
@@ -26,8 +27,8 @@ pub(super) struct Wanted<'a> {
     pub since: Option<ProductCursor>,
     /// How many products that part has; none while nothing has been read.
     pub found: Option<usize>,
-    /// How many products there are to one that fits, as an earlier search has found.
-    pub per_hit: Option<u64>,
+    /// What an earlier search has taught.
+    pub lesson: Option<Lesson>,
     /// Whether sources that are read whole are to be thought of.
     pub may_gather: bool,
     /// Whether a search may be narrowed to those who come next.
@@ -52,7 +53,7 @@ impl<'a> Wanted<'a> {
             size,
             since,
             found: None,
-            per_hit: None,
+            lesson: None,
             may_gather: true,
             may_narrow: true,
             level_min: 0,
