@@ -511,8 +511,12 @@ mod tests {
         assert_eq!(lesson.first, 20);
         let until = reaches_to(Some(lesson));
         assert!((50_000..60_000).contains(&until), "{until}");
+        // Whichever word is named first.
+        let red = search(&["red", "lamp"], &[]);
+        lessons.learn(&Wanted::new(&red, &order, None, 20), &sample, 20, Some(&next));
+        assert_eq!(of(&search(&["Lamp", "Red"], &[])), Some(lesson));
         // Of other words, and of these with something else, it tells nothing.
-        assert_eq!(of(&search(&["lamp", "red"], &[])), None);
+        assert_eq!(of(&search(&["lamp", "blue"], &[])), None);
         assert_eq!(of(&ProductQuery { in_stock: true, ..query.clone() }), None);
     }
 

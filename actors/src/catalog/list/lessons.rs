@@ -15,7 +15,7 @@ use super::sample::Sample;
 
 /// Lessons that are remembered; when there are more, all are forgotten.
 const LESSONS_MAX: usize = 4096;
-/// The longest that is, in bytes.
+/// The longest search that is, in bytes of its words.
 const SEARCH_BYTES_MAX: usize = 64;
 /// For how long one is.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -80,13 +80,15 @@ impl Lessons {
     }
 }
 
-/// What the words of a search are remembered by; none where more than words is asked for.
+/// What the words of a search are remembered by, in whatever order; none where more than words is asked for.
 fn of_words(query: &ProductQuery) -> Option<String> {
     let ProductQuery { terms, ordering, .. } = query;
     let of_words_alone =
         ProductQuery { terms: terms.clone(), ordering: ordering.clone(), ..ProductQuery::default() };
-    let key = terms.join("\u{1f}").to_lowercase();
-    (!terms.is_empty() && key.len() <= SEARCH_BYTES_MAX && *query == of_words_alone).then_some(key)
+    let is_short = !terms.is_empty() && terms.iter().map(String::len).sum::<usize>() <= SEARCH_BYTES_MAX;
+    let mut words: Vec<String> = terms.iter().map(|term| term.to_lowercase()).collect();
+    words.sort_unstable();
+    (is_short && *query == of_words_alone).then(|| words.join("\u{1f}"))
 }
 
 /// What the beginning of a list is remembered by; none where the page begins elsewhere.
