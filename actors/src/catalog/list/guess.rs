@@ -124,12 +124,12 @@ impl<'a> Guess<'a> {
 
     /// What a row costs that is read in order of this column.
     fn per_walked(&self, column: Column, source: &Source) -> u64 {
-        let is_near = match source {
+        if *source == Source::Stock {
             // What is of another category is passed over without a look at the product.
-            Source::Stock => {
-                let looked_up = self.count(|_, facts| facts.category);
-                return cost::WALKED_STOCK + self.sample.share(cost::LOOKED_UP, looked_up);
-            }
+            let looked_up = self.count(|_, facts| facts.category);
+            return cost::WALKED_STOCK + self.sample.share(cost::LOOKED_UP, looked_up);
+        }
+        let is_near = match source {
             Source::Products(None) => match column {
                 Column::Id => self.wanted.one_price().is_none(),
                 column => column == Column::CreatedAt,

@@ -40,7 +40,8 @@ pub(super) struct Lessons {
 impl Lessons {
     /// What is known of this search, or else of its words.
     pub(super) fn of(&self, wanted: &Wanted<'_>) -> Option<Lesson> {
-        let (words, beginning) = (of_words(wanted.query)?, beginning(wanted));
+        let words = of_words(wanted.query)?;
+        let beginning = beginning(&words, wanted);
         let searches = self.searches();
         let lesson = |key| searches.get(&key).filter(|(since, _)| since.elapsed() < LIFETIME);
         let (_, lesson) = beginning.and_then(lesson).or_else(|| lesson(words))?;
@@ -61,10 +62,10 @@ impl Lessons {
             return;
         }
         let lesson = Lesson { per_hit: sample.products(passed) / (hits + 1), first: 0 };
-        self.remember(words, lesson);
-        if let Some(beginning) = beginning(wanted) {
+        if let Some(beginning) = beginning(&words, wanted) {
             self.remember(beginning, Lesson { first: found, ..lesson });
         }
+        self.remember(words, lesson);
     }
 
     fn remember(&self, key: String, lesson: Lesson) {
@@ -92,8 +93,7 @@ fn of_words(query: &ProductQuery) -> Option<String> {
 }
 
 /// What the beginning of a list is remembered by; none where the page begins elsewhere.
-fn beginning(wanted: &Wanted<'_>) -> Option<String> {
-    let words = of_words(wanted.query).filter(|_| wanted.since.is_none())?;
+fn beginning(words: &str, wanted: &Wanted<'_>) -> Option<String> {
     // No word is empty.
-    Some(format!("{words}\u{1f}\u{1f}{:?}", wanted.query.ordering))
+    wanted.since.is_none().then(|| format!("{words}\u{1f}\u{1f}{:?}", wanted.query.ordering))
 }
