@@ -63,22 +63,27 @@ kinds_of() {
         }' "$(result "$1")"
 }
 
-# What asks for several things at once.
+# What asks for several things at once, and the searches that are not, all of them.
 combined='category by|category in stock|word by price|word in a category'
+any_search='^search, any of these'
 
-# worst_kind GREP_ARGUMENTS… : among the kinds that grep finds; its ratio and its name.
+# worst_kind AMONG BUT : of the kinds that match the one and not the other; its ratio and its name.
 worst_kind() {
-    grep -E "$@" "$folder/kinds.tsv" | awk -F '\t' '
-        $3 > 0 && $5 / $3 > worst { worst = $5 / $3; name = $1 }
-        END { printf "%.2f\t%s", worst, name }'
+    awk -F '\t' -v among="$1" -v but="$2" '
+        $1 ~ among && $1 !~ but && $3 > 0 && $5 / $3 > worst { worst = $5 / $3; name = $1 }
+        END { printf "%.2f\t%s", worst, name }' "$folder/kinds.tsv"
 }
 
 catalogue_goals() {
-    local single several
-    single=$(worst_kind -v "$combined")
-    several=$(worst_kind "$combined")
-    goal "p99 of reading $products products to $few_products: the worst single filter, ordering or search" \
-        "${single%%$'\t'*}" 'at most' 2 '×' "${single#*$'\t'}; each kind is below"
+    local single all search several
+    single=$(worst_kind . "$combined|^search")
+    all=$(worst_kind "$any_search" "$combined")
+    search=$(worst_kind '^search' "$combined|$any_search")
+    several=$(worst_kind "$combined" '^$')
+    goal "p99 of reading $products products to $few_products: the worst page, filter or ordering" \
+        "${single%%$'\t'*}" 'at most' 2 '×' "${single#*$'\t'}; each is below"
+    goal 'the same, search' "${all%%$'\t'*}" 'at most' 2 '×' 'its kinds together, each as often as the others'
+    goal 'the same, the worst kind of search by itself' "${search%%$'\t'*}" 'at most' 2 '×' "${search#*$'\t'}"
     printf '| %s | %s× | told | | %s |\n' 'the same, the worst combination of two' "${several%%$'\t'*}" \
         "${several#*$'\t'}" >>"$goals"
 }
