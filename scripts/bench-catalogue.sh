@@ -63,13 +63,13 @@ kinds_of() {
         }' "$(result "$1")"
 }
 
-# What asks for several things at once, and the searches that are not, all of them.
+# What asks for several things at once; and the kind that all other searches make up.
 combined='category by|category in stock|word by price|word in a category'
 any_search='^search, any of these'
 
-# worst_kind AMONG BUT : of the kinds that match the one and not the other; its ratio and its name.
+# worst_kind AMONG [BUT] : of the kinds that match the one and not the other; its ratio and its name.
 worst_kind() {
-    awk -F '\t' -v among="$1" -v but="$2" '
+    awk -F '\t' -v among="$1" -v but="${2:-^$}" '
         $1 ~ among && $1 !~ but && $3 > 0 && $5 / $3 > worst { worst = $5 / $3; name = $1 }
         END { printf "%.2f\t%s", worst, name }' "$folder/kinds.tsv"
 }
@@ -77,9 +77,9 @@ worst_kind() {
 catalogue_goals() {
     local single all search several
     single=$(worst_kind . "$combined|^search")
-    all=$(worst_kind "$any_search" "$combined")
+    all=$(worst_kind "$any_search")
     search=$(worst_kind '^search' "$combined|$any_search")
-    several=$(worst_kind "$combined" '^$')
+    several=$(worst_kind "$combined")
     goal "p99 of reading $products products to $few_products: the worst page, filter or ordering" \
         "${single%%$'\t'*}" 'at most' 2 '×' "${single#*$'\t'}; each is below"
     goal 'the same, search' "${all%%$'\t'*}" 'at most' 2 '×' 'its kinds together, each as often as the others'
