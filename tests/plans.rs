@@ -104,6 +104,7 @@ impl Catalogue {
         let name = |column: &Column| match column {
             Column::Price => "price_cents",
             Column::Stock => "quantity",
+            Column::Name => "search_form(name) COLLATE \"C\"",
             column => column.as_str(),
         };
         let of_ties = ordering.first().map_or(Direction::Ascending, |(_, direction)| *direction);

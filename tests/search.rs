@@ -217,7 +217,7 @@ impl Question {
             let ordering = match column {
                 Column::Price => a.cents.cmp(&b.cents),
                 Column::Stock => a.stock.cmp(&b.stock),
-                Column::Name => a.name.cmp(&b.name),
+                Column::Name => fold(&a.name).cmp(&fold(&b.name)),
                 Column::CreatedAt => a.created_at.cmp(&b.created_at),
                 Column::Id => Ordering::Equal,
             };

@@ -45,14 +45,15 @@ LIMIT {limit}
 (SELECT s.quantity, s.version FROM stock s WHERE s.product_id = p.id LIMIT 1) s
 
 -- fragment: rest_of_stock
-(SELECT p.* FROM products p WHERE p.id = s.product_id LIMIT 1) p
+(SELECT p.*, search_form(p.name) COLLATE "C" AS form FROM products p WHERE p.id = s.product_id LIMIT 1) p
 
--- The sources. Served by products_id_idx, products_price_idx, products_name_idx or
--- products_created_idx, and by products_category_idx and its kin within a category.
+-- The sources. Served by products_id_idx, products_price_idx, products_name_form_idx or
+-- products_created_idx, and by products_category_idx and its kin within a category. The form of the name, by
+-- which lists are in order of it, is worked out only where it is asked for.
 
 -- fragment: products
 (
-        SELECT p.*, row_number() OVER (ORDER BY {order}) = {budget} AS is_end
+        SELECT p.*, search_form(p.name) COLLATE "C" AS form, row_number() OVER (ORDER BY {order}) = {budget} AS is_end
         FROM products p
         WHERE p.deleted_at IS NULL{conditions}
         ORDER BY {order}
@@ -72,7 +73,7 @@ LIMIT {limit}
 
 -- fragment: products_in_no_order
 (
-        SELECT p.*, row_number() OVER () = {budget} AS is_end
+        SELECT p.*, search_form(p.name) COLLATE "C" AS form, row_number() OVER () = {budget} AS is_end
         FROM products p
         WHERE p.deleted_at IS NULL{conditions}
         LIMIT {budget}
@@ -150,7 +151,10 @@ p.price_cents
 s.quantity
 
 -- fragment: name
-p.name
+p.form
+
+-- fragment: name_within_source
+search_form(p.name) COLLATE "C"
 
 -- fragment: created_at
 p.created_at
@@ -162,6 +166,9 @@ p.id
 s.product_id
 
 -- Positions.
+
+-- fragment: name_value
+search_form({value}::text)
 
 -- fragment: equal
 {column} = {value}

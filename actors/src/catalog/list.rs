@@ -62,7 +62,7 @@ pub enum Column {
     Price,
     /// How many there are.
     Stock,
-    /// The name, in the database's collation.
+    /// The name in any case: in capitals, as searches compare it, and by code point.
     Name,
     /// When it was made.
     CreatedAt,

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::cache::Loaded;
 use super::document::Document;
-use super::list::{LIST_PRODUCTS, LIST_ROWS_MAX, ListedRow, SampleRow, Statement};
+use super::list::{LIST_PRODUCTS, LIST_ROWS_MAX, ListedRow, SampleRow, Statement, fold};
 use super::suggest::Suggestion;
 use super::{CATEGORIES_MAX, Category, CategoryChanges, NewCategory, Product, ProductQuery};
 use crate::db::{Db, StoreError, queries};
@@ -155,7 +155,7 @@ pub(super) async fn sample_products(
         category: row.get("category_id"),
         price: row.get("price_cents"),
         quantity: row.get("quantity"),
-        name: row.get("name"),
+        name: fold(row.get("name")),
         created_at: Timestamp(row.get("created_at")),
     };
     Ok((rows.iter().map(sampled).collect(), span, counted))

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::super::cursor::CursorKey;
 use super::super::{CatalogError, store};
+use super::letters::capital;
 use super::{Column, Direction, Order};
 use crate::db::Db;
 use crate::types::Timestamp;
@@ -39,7 +40,7 @@ pub(in crate::catalog) struct SampleRow {
     pub price: i64,
     /// How many there were.
     pub quantity: i64,
-    /// Its name.
+    /// Its name, as searches compare it.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -52,7 +53,7 @@ impl SampleRow {
             (Column::Id, CursorKey::Number(number)) => self.id.cmp(number),
             (Column::Price, CursorKey::Number(number)) => self.price.cmp(number),
             (Column::Stock, CursorKey::Number(number)) => self.quantity.cmp(number),
-            (Column::Name, CursorKey::Text(text)) => self.name.cmp(text),
+            (Column::Name, CursorKey::Text(text)) => self.name.chars().cmp(text.chars().map(capital)),
             (Column::CreatedAt, CursorKey::Time(time)) => self.created_at.cmp(time),
             // No cursor of that order has such a value.
             _ => std::cmp::Ordering::Equal,

@@ -184,15 +184,23 @@ impl Composer<'_> {
 
     /// The order of an index: a column, and the id in the same direction.
     fn walked_order(&self, (column, direction): (Column, Direction)) -> String {
-        let id = self.walked_column(Column::Id);
+        let id = self.column_within(Column::Id);
         match column {
             Column::Id => directed(id, direction),
-            _ => format!("{}, {}", directed(self.walked_column(column), direction), directed(id, direction)),
+            _ => format!("{}, {}", directed(self.column_within(column), direction), directed(id, direction)),
         }
     }
 
     /// What a column is called within the source.
-    fn walked_column(&self, column: Column) -> &'static str {
+    fn column_within(&self, column: Column) -> &'static str {
+        match column {
+            Column::Name => fragment("name_within_source"),
+            _ => self.column_of_source(column),
+        }
+    }
+
+    /// What the source calls a column.
+    fn column_of_source(&self, column: Column) -> &'static str {
         match column {
             Column::Id if self.is_of_stock() => fragment("stock_id"),
             _ => named(column),
@@ -220,28 +228,28 @@ impl Composer<'_> {
             _ => {}
         }
         let keys = self.keys_from_level();
-        let name = self.walked_column(column);
+        let name = self.column_within(column);
         let is_before = self.wanted.start.as_ref().is_some_and(|start| start.is_before);
         match keys.as_slice() {
             [] => {}
             [key] => {
-                let value = self.param(key.into());
+                let value = self.value(column, key);
                 conditions.push(compare(name, &value, direction, is_before));
             }
             // Exactly behind that product, however many have the same value.
             [key, id] if self.starts_exactly() => {
-                let (value, last) = (self.param(key.into()), self.param(id.into()));
+                let (value, last) = (self.value(column, key), self.param(id.into()));
                 let pair = if direction == Direction::Ascending { "pair_above" } else { "pair_below" };
                 let words = [
                     ("column", name),
-                    ("id", self.walked_column(Column::Id)),
+                    ("id", self.column_within(Column::Id)),
                     ("value", &value),
                     ("last", &last),
                 ];
                 conditions.push(fill(pair, &words));
             }
             [key, ..] => {
-                let value = self.param(key.into());
+                let value = self.value(column, key);
                 conditions.push(compare(name, &value, direction, true));
             }
         }
@@ -390,7 +398,7 @@ impl Composer<'_> {
             .into_iter()
             .zip(&keys)
             .map(|(column, key)| {
-                let value = self.param(key.into());
+                let value = self.value(column, key);
                 fill("equal", &[("column", named(column)), ("value", &value)])
             })
             .collect()
@@ -411,7 +419,7 @@ impl Composer<'_> {
         let is_before = self.starts_before();
         let mut position: Option<String> = None;
         for ((column, direction), key) in columns.into_iter().zip(&keys).rev() {
-            let value = self.param(key.into());
+            let value = self.value(column, key);
             let name = named(column);
             position = Some(match position {
                 None => compare(name, &value, direction, is_before),
@@ -430,7 +438,7 @@ impl Composer<'_> {
         // By the names that the source has for them, lest the database sort what is in order.
         let mut members: Vec<String> = keys
             .iter()
-            .map(|(column, direction)| directed(self.walked_column(*column), *direction))
+            .map(|(column, direction)| directed(self.column_of_source(*column), *direction))
             .collect();
         // First of all, or of those who are equal as far as the source goes.
         let end_first = fragment("end_first").to_owned();
@@ -443,6 +451,15 @@ impl Composer<'_> {
             }
         }
         members.join(", ")
+    }
+
+    /// A value, as that column is compared with it.
+    fn value(&mut self, column: Column, key: &CursorKey) -> String {
+        let value = self.param(key.into());
+        match column {
+            Column::Name => fill("name_value", &[("value", &value)]),
+            _ => value,
+        }
     }
 
     fn number(&mut self, number: usize) -> String {
@@ -652,17 +669,18 @@ mod tests {
         let (sql, _) = composed(&query, keys.clone(), &in_order(Source::Products(None), 0));
         for expected in [
             "WHERE p.deleted_at IS NULL AND p.price_cents <= $1 ORDER BY p.price_cents DESC, p.id DESC",
-            "(p.price_cents < $5 OR (p.price_cents = $5 AND (p.name > $4 OR (p.name = $4 AND p.id < $3))))",
-            "ORDER BY p.price_cents DESC, is_end DESC, p.name ASC, p.id DESC",
+            "(p.price_cents < $5 OR (p.price_cents = $5 AND (p.form > search_form($4::text) OR (p.form = search_form($4::text) AND p.id < $3))))",
+            "ORDER BY p.price_cents DESC, is_end DESC, p.form ASC, p.id DESC",
         ] {
             assert!(sql.contains(expected), "{expected} in {sql}");
         }
         // Among those of one price, by the index of the names.
         let (sql, _) = composed(&query, keys, &in_order(Source::Products(None), 1));
         for expected in [
-            "AND p.name >= $1 ORDER BY p.name ASC, p.id ASC",
+            "AND search_form(p.name) COLLATE \"C\" >= search_form($1::text) \
+             ORDER BY search_form(p.name) COLLATE \"C\" ASC, p.id ASC",
             "p.price_cents = $3",
-            "ORDER BY p.name ASC, is_end DESC, p.id DESC",
+            "ORDER BY p.form ASC, is_end DESC, p.id DESC",
         ] {
             assert!(sql.contains(expected), "{expected} in {sql}");
         }
