@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use emporium::loadtest::client::Request;
 use serde_json::json;
 
 use crate::harness::{Body, Delivery, MailServer, TestApp, eventually};
@@ -39,6 +40,31 @@ async fn two_nodes_send_each_confirmation_once() {
         let subject = format!("Subject: Order {order} confirmed");
         assert_eq!(mails.iter().filter(|mail| mail.contains(&subject)).count(), 1, "order {order}");
     }
+}
+
+#[tokio::test]
+async fn orders_before_amid_and_behind_a_long_import_are_confirmed() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let anna = app.customer("anna").await;
+    let lamp = app.product(&staff, "lamp", "2.50", 10).await;
+    let first = app.placed(&anna, lamp, 1).await.id();
+    let file = |part: &str| {
+        let rows: Vec<String> = (0..4_000).map(|n| format!("{part}{n},cup {n},crockery,1.00,5\n")).collect();
+        format!("sku,name,category,price,stock\n{}", rows.concat())
+    };
+    for part in ["a", "b"] {
+        let import = Request::post("/api/products/import/").bearer(&staff.access);
+        let import = import.body("text/csv", file(part).into_bytes());
+        let (imported, amid) = tokio::join!(app.send(&import), app.placed(&anna, lamp, 1));
+        assert!(imported.text().contains("\"created\":4000"), "{}", imported.text());
+        app.mail_with(&format!("Order {} confirmed", amid.id())).await;
+    }
+    let last = app.placed(&anna, lamp, 1).await.id();
+    for order in [first, last] {
+        app.mail_with(&format!("Order {order} confirmed")).await;
+    }
+    assert_eq!(app.mails().len(), 4);
 }
 
 #[tokio::test]

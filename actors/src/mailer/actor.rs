@@ -19,10 +19,12 @@ use crate::types::Seq;
 
 /// Orders read at a time.
 const PAGE_ORDERS: i64 = 100;
-/// Events looked through at a time, so that a page costs the same however far behind the mailer is.
+/// Events looked through at a time, so that a page costs the same however far behind the mailer is; twice as many
+/// after each stretch without an order, such as an import leaves, and no more than that in the end.
 const STRETCH_EVENTS: i64 = 1000;
+const STRETCH_EVENTS_MAX: i64 = 64_000;
 /// The least time between two pages: a mailer that has much to catch up with leaves the machine to
-/// those who buy.
+/// those who buy or import.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
 /// The rest after every [`LETTERS_AT_ONCE`] letters in a rush, which is when the log grows by more than
 /// [`STRETCH_EVENTS`] from one page to the next. No pace of letters keeps up with that, and each that is written
@@ -70,6 +72,7 @@ impl MailerActor {
             post,
             position: feed.position(),
             seen: *feed.position().borrow(),
+            stretch: STRETCH_EVENTS,
             stopping,
         };
         let actor = Self { work: Some((mailer, resets)), stop, stopped: Vec::new() };
@@ -121,6 +124,8 @@ struct Mailer {
     position: watch::Receiver<Seq>,
     /// How far the log went when the last page was read.
     seen: Seq,
+    /// How many events the next page looks through.
+    stretch: i64,
     stopping: watch::Receiver<bool>,
 }
 
@@ -175,9 +180,10 @@ impl Mailer {
             return Ok(PAGE_PAUSE);
         }
         let rest = rest_after(through.0 - std::mem::replace(&mut self.seen, through).0);
-        let through = through.min(Seq(after.0.saturating_add(STRETCH_EVENTS)));
+        let through = through.min(Seq(after.0.saturating_add(self.stretch)));
         let orders = store::placed_orders(&client, after, through, PAGE_ORDERS).await?;
         drop(client);
+        self.stretch = next_stretch(self.stretch, orders.len());
         let is_last = orders.len() < usize::try_from(PAGE_ORDERS).unwrap_or(usize::MAX);
         for some in orders.chunks(LETTERS_AT_ONCE) {
             self.send_all(some).await?;
@@ -191,7 +197,7 @@ impl Mailer {
         if is_last {
             self.advance(through).await?;
         }
-        Ok(if orders.is_empty() { Duration::ZERO } else { PAGE_PAUSE })
+        Ok(PAGE_PAUSE)
     }
 
     /// Sends these letters, for as long as it takes.
@@ -247,6 +253,11 @@ impl Mailer {
             _ = self.stopping.wait_for(|stopping| *stopping) => {}
         }
     }
+}
+
+/// How many events to look through after a stretch of so many that had so many orders.
+fn next_stretch(stretch: i64, orders: usize) -> i64 {
+    if orders == 0 { (stretch * 2).min(STRETCH_EVENTS_MAX) } else { STRETCH_EVENTS }
 }
 
 /// Whether to rest between letters, and how long, when the log has grown by so many events since the last page.
