@@ -944,3 +944,29 @@ async fn a_demo_catalogue_is_imported_or_written_down_and_comes_out_as_it_went_i
     assert_eq!(text(&lines.stdout).lines().count(), 5000);
     app.audit_is_clean(&staff).await;
 }
+
+#[tokio::test]
+async fn what_many_rows_leave_is_emptied_at_once_unless_another_import_has_some_there() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let file: String = (0..21_000).map(|n| format!("m{n},5\n")).collect();
+    let check = import(&staff, "?dry_run=true", CSV, format!("sku,stock\n{file}"));
+    // A sweeper at work would have it kept.
+    app.sql("ALTER TABLE import_rows SET (autovacuum_enabled = false)").await;
+    // Another's, who is still at it.
+    let other = app.database().client().await;
+    let run: i64 = other.query_one("SELECT nextval('import_runs')", &[]).await.unwrap().get(0);
+    let lock = "SELECT pg_advisory_lock($1::integer, $2::bigint::integer)";
+    other.query(lock, &[&0x696d_706f_i32, &run]).await.unwrap();
+    let row = "INSERT INTO import_rows (run, line, sku, sets_description) VALUES ($1, 2, 'other', false)";
+    other.execute(row, &[&run]).await.unwrap();
+    report(&app.send(&check).await);
+    let rows = "SELECT count(*) FROM import_rows";
+    assert_eq!(app.count(rows).await, 1);
+    let size = "SELECT pg_relation_size('import_rows')";
+    assert!(app.count(size).await > 1_000_000);
+
+    other.execute("DELETE FROM import_rows WHERE run = $1", &[&run]).await.unwrap();
+    report(&app.send(&check).await);
+    assert_eq!((app.count(rows).await, app.count(size).await), (0, 0));
+}

@@ -184,7 +184,7 @@ impl Staging {
     /// Removes the rows, and some of what others left behind, and gives the locks back.
     pub(super) async fn put_away(&self) -> Result<(), StoreError> {
         let Ok(client) = self.line.client() else { return Ok(()) };
-        while store::delete_rows(client, self.run).await? > 0 {}
+        store::remove_rows(client, self.run, self.rows).await?;
         let (mut after, mut rounds) = (0, 0);
         while let Some((run, is_ours)) = store::find_abandoned_run(client, after).await? {
             while is_ours && rounds < ABANDONED_ROUNDS && store::delete_rows(client, run).await? > 0 {

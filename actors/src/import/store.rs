@@ -25,6 +25,7 @@ queries! {
     FINISH_IMPORT = "import/finish_import.sql";
     PRUNE_IMPORTS = "import/prune_imports.sql";
     FIND_ABANDONED_RUN = "import/find_abandoned_run.sql";
+    EMPTY_ROWS = "import/empty_rows.sql";
     DELETE_ROWS = "import/delete_rows.sql";
     RELEASE_LOCKS = "import/release_locks.sql";
     STAGE_ROWS = "import/stage_rows.sql";
@@ -171,6 +172,16 @@ pub(super) async fn find_abandoned_run(
 ) -> Result<Option<(i64, bool)>, StoreError> {
     let row = FIND_ABANDONED_RUN.opt(client, &[&after, &RUN_LOCKS]).await?;
     Ok(row.and_then(|row| Some((row.get::<_, Option<i64>>(0)?, row.get(1)))))
+}
+
+/// Removes a run's rows, of which there are so many or less.
+pub(super) async fn remove_rows(client: &Object, run: i64, rows: i64) -> Result<(), StoreError> {
+    // A few are sooner deleted.
+    if rows > DELETE_ROWS_MAX && EMPTY_ROWS.opt(client, &[&run]).await?.is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    while delete_rows(client, run).await? > 0 {}
+    Ok(())
 }
 
 /// Removes some of a run's rows; tells how many.
