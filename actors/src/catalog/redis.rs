@@ -29,7 +29,7 @@ const WRITES_MAX: usize = 16;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Goes up when the format or the meaning of a value changes, so that nodes of two versions do not
 /// read each other's.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The length of a value's code, in bytes.
 const CODE_BYTES: usize = 32;
 
