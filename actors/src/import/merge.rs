@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::messages::{Chunk, Counts, MergeRows, Merged, Opening, Place};
 use super::row::RowFault;
-use super::staging::Staging;
+use super::staging::{Skus, Staging};
 use super::store::{self, Known};
 use super::{FAULTS_MAX, ImportError};
 use crate::catalog::store::tidy_search;
@@ -170,7 +170,10 @@ impl Import {
             return Ok(report(with_repeated(*counts, *repeated), Some(*at)));
         }
         let client = self.staging.line.client()?;
-        let (faults, repeated) = store::refuse_repeated(client, self.staging.run).await?;
+        let (faults, repeated) = match self.staging.skus {
+            Skus::Different(..) => (Vec::new(), 0),
+            Skus::Perhaps => store::refuse_repeated(client, self.staging.run).await?,
+        };
         tell.tell(faults);
         let counts = self.merge_rows(self.staging.rows - repeated, tell).await?;
         if self.before.is_some() {

@@ -1,6 +1,7 @@
 //! Taking an import in: its rows go into a table of their own, and nothing else happens.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use crate::idempotency::Done;
 const ABANDONED_ROUNDS: u32 = 20;
 /// How long an import is remembered after it was last touched.
 const KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// The skus that are remembered by their hashes, in up to 19 MB, to tell that none came twice. Where one may have, or
+/// there are more, the database compares them all: a second and more for a million.
+const SKUS_MAX: usize = 1_800_000;
 
 /// The connection of an import, which holds its locks. It is closed with the value, and they with it.
 pub(super) struct Line(Option<Object>);
@@ -64,6 +69,23 @@ impl Categories {
     }
 }
 
+/// Whether a sku may have come twice.
+#[derive(Debug)]
+pub(super) enum Skus {
+    /// No: the hashes of those that came. The key is drawn anew, so that nobody can choose skus that share one.
+    Different(HashSet<u64>, RandomState),
+    Perhaps,
+}
+
+impl Skus {
+    fn note(&mut self, sku: &str) {
+        let Self::Different(hashes, by) = self else { return };
+        if hashes.len() == SKUS_MAX || !hashes.insert(by.hash_one(sku)) {
+            *self = Self::Perhaps;
+        }
+    }
+}
+
 /// An import that is being taken in. Dropping it leaves nothing behind but rows that the next import
 /// removes.
 pub struct Staging {
@@ -72,6 +94,7 @@ pub struct Staging {
     pub(super) request: ImportRequest,
     pub(super) run: i64,
     pub(super) categories: Categories,
+    pub(super) skus: Skus,
     /// Rows taken in.
     pub(super) rows: i64,
     /// Whether any of them is a difference of stock.
@@ -98,12 +121,14 @@ impl Staging {
             is_finished = store::is_finished(client, id).await?;
         }
         let categories = Categories::default();
+        let skus = Skus::Different(HashSet::new(), RandomState::new());
         Ok(Self {
             shared,
             line,
             request,
             run,
             categories,
+            skus,
             rows: 0,
             has_deltas: false,
             is_finished,
@@ -122,6 +147,7 @@ impl Staging {
         if self.is_finished || rows.is_empty() {
             return Ok(());
         }
+        rows.iter().for_each(|row| self.skus.note(&row.sku));
         let places: Vec<Option<i32>> = rows
             .iter()
             .map(|row| row.category.as_ref().map(|category| self.categories.place(category)))
@@ -287,5 +313,22 @@ mod tests {
             assert_eq!(CategoryRef::Name(name.to_owned()).id(), None);
         }
         assert_eq!(CategoryRef::Id(CategoryId(3)).id(), Some(3));
+    }
+
+    #[test]
+    fn a_sku_that_comes_twice_is_noticed_and_so_are_too_many_to_tell() {
+        let mut skus = Skus::Different(HashSet::new(), RandomState::new());
+        for sku in ["A", "a", "B", ""] {
+            skus.note(sku);
+            assert!(matches!(skus, Skus::Different(..)), "{sku}");
+        }
+        skus.note("a");
+        assert!(matches!(skus, Skus::Perhaps));
+
+        let mut skus = Skus::Different((0..SKUS_MAX as u64 - 1).collect(), RandomState::new());
+        skus.note("one");
+        assert!(matches!(skus, Skus::Different(..)));
+        skus.note("too many");
+        assert!(matches!(skus, Skus::Perhaps));
     }
 }

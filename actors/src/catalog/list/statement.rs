@@ -191,7 +191,7 @@ impl Composer<'_> {
         }
     }
 
-    /// What a column is called within the source.
+    /// What a column is within the source, where the form of a name has yet to be worked out.
     fn column_within(&self, column: Column) -> &'static str {
         match column {
             Column::Name => fragment("name_within_source"),
@@ -199,7 +199,7 @@ impl Composer<'_> {
         }
     }
 
-    /// What the source calls a column.
+    /// What a column of the source is called outside it.
     fn column_of_source(&self, column: Column) -> &'static str {
         match column {
             Column::Id if self.is_of_stock() => fragment("stock_id"),
