@@ -3,8 +3,8 @@
 -- Row: seq, order id, username, email, total_cents, created_at, expires_at, by seq.
 -- Fewer rows than asked for: the stretch holds no more.
 -- Served by event_records_pkey, orders_pkey and users_pkey. Records without an order are passed unopened; of the
--- others the stretch should be short, for it may be read whole. LIMIT 1 changes no row: it keeps the planner, who does not know how few rows $3 asks for, from
--- reading all orders to find them.
+-- others the stretch should be short, for it may be read whole. LIMIT 1 changes no row: it keeps the planner, who
+-- does not know how few rows $3 asks for, from reading all orders to find them.
 SELECT e.seq, o.id, u.username, u.email, o.total_cents, o.created_at, o.expires_at
 FROM (
     SELECT r.first_seq + e.place - 1 AS seq, e.subject

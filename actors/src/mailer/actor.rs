@@ -19,9 +19,9 @@ use crate::types::Seq;
 
 /// Orders read at a time.
 const PAGE_ORDERS: i64 = 100;
-/// Events looked through at a time, so that a page costs the same however far behind the mailer is; twice as many
-/// after each stretch without an order, such as an import leaves, and no more than that in the end.
+/// Events looked through at a time, so that a page costs the same however far behind the mailer is.
 const STRETCH_EVENTS: i64 = 1000;
+/// The most at a time: they double with each stretch that has no order, such as an import leaves.
 const STRETCH_EVENTS_MAX: i64 = 64_000;
 /// The least time between two pages: a mailer that has much to catch up with leaves the machine to
 /// those who buy or import.
