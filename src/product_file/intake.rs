@@ -17,8 +17,9 @@ const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 const PACKED_PIECE: usize = 256;
 /// Bytes that are read at once.
 const PIECE: usize = 16 << 10;
-/// Rows, and bytes of text, that go into the database at once.
-const ROWS_AT_ONCE: usize = 2000;
+/// Rows, and bytes of text, that go into the database at once, while as many more are read. Of 2000 rows, the database
+/// spent a fifth of its time on beginning and ending.
+const ROWS_AT_ONCE: usize = 8000;
 const BYTES_AT_ONCE: usize = 2 << 20;
 
 /// Why a file was not taken in. Nothing has been done with it.
@@ -96,7 +97,7 @@ async fn read_all<E>(
     let text = unpack.finish().map_err(|error| no_gzip(&error))?;
     desk.take(&text, staging).await?;
     let (hash, Yield { rows, faults, refused }) = desk.finish()?;
-    staging.put(&rows).await?;
+    staging.put(rows).await?;
     Ok((hash, faults, refused))
 }
 
@@ -184,8 +185,7 @@ impl Desk {
             self.reader.push(piece, &mut self.found).map_err(IntakeError::Unusable)?;
             self.waiting += piece.len();
             if self.found.rows.len() >= ROWS_AT_ONCE || self.waiting >= BYTES_AT_ONCE {
-                staging.put(&self.found.rows).await?;
-                self.found.rows.clear();
+                staging.put(std::mem::take(&mut self.found.rows)).await?;
                 self.waiting = 0;
             }
         }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::messages::{Chunk, Counts, MergeRows, Merged, Opening, Place};
 use super::row::RowFault;
 use super::staging::{Skus, Staging};
 use super::store::{self, Known};
-use super::{FAULTS_MAX, ImportError};
+use super::{FAULTS_MAX, ImportError, ended};
 use crate::catalog::store::tidy_search;
 use crate::inventory;
 use crate::types::Timestamp;
@@ -299,10 +299,6 @@ impl Import {
         let merged = async move { inventory.merge(rows).await.unwrap_or(Err(ImportError::Unavailable)) };
         UnderWay { chunk, merged: self.staging.shared.threads.spawn(merged), opening }
     }
-}
-
-fn ended(merged: Result<Result<Merged, ImportError>, JoinError>) -> Result<Merged, ImportError> {
-    merged.unwrap_or(Err(ImportError::Internal))
 }
 
 /// The rows of the next chunk, so that it takes about as long as it should.

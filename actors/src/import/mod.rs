@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 pub use error::ImportError;
 pub use export::{EXPORT_PAGE_ROWS, ExportRow};
@@ -128,4 +129,9 @@ impl Shared {
     fn go_on(&self) -> Result<(), ImportError> {
         if self.stopping.load(Ordering::Relaxed) { Err(ImportError::Stopping) } else { Ok(()) }
     }
+}
+
+/// What a task of an import came to.
+fn ended<T>(task: Result<Result<T, ImportError>, JoinError>) -> Result<T, ImportError> {
+    task.unwrap_or(Err(ImportError::Internal))
 }

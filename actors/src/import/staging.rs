@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use deadpool_postgres::Object;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use super::merge::Import;
 use super::row::{CategoryRef, ImportRow, StockChange};
 use super::store::{self, Known};
-use super::{ImportError, ImportId, ImportRequest, Shared};
+use super::{ImportError, ImportId, ImportRequest, Shared, ended};
 use crate::catalog::{CATEGORIES_MAX, CatalogError, NewCategory};
 use crate::db::StoreError;
 use crate::idempotency::Done;
@@ -90,13 +91,15 @@ impl Skus {
 /// removes.
 pub struct Staging {
     pub(super) shared: Arc<Shared>,
-    pub(super) line: Line,
+    pub(super) line: Arc<Line>,
     pub(super) request: ImportRequest,
     pub(super) run: i64,
     pub(super) categories: Categories,
     pub(super) skus: Skus,
     /// Rows taken in.
     pub(super) rows: i64,
+    /// The last of them, which are being copied in.
+    copying: Option<JoinHandle<Result<(), ImportError>>>,
     /// Whether any of them is a difference of stock.
     has_deltas: bool,
     /// Done before, so that its rows need not be kept.
@@ -108,7 +111,7 @@ impl Staging {
     pub(super) async fn begin(shared: Arc<Shared>, request: ImportRequest) -> Result<Self, ImportError> {
         shared.go_on()?;
         let seat = shared.seats.clone().try_acquire_owned().map_err(|_| ImportError::Overloaded)?;
-        let line = Line(Some(shared.db.client("import/open_run.sql").await?));
+        let line = Arc::new(Line(Some(shared.db.client("import/open_run.sql").await?)));
         let client = line.client()?;
         let run = store::open_run(client).await?;
         let mut is_finished = false;
@@ -130,17 +133,19 @@ impl Staging {
             categories,
             skus,
             rows: 0,
+            copying: None,
             has_deltas: false,
             is_finished,
             _seat: seat,
         })
     }
 
-    /// Takes rows in: a few thousand at once, for the sake of both speed and memory.
+    /// Takes rows in: a few thousand at once, for the sake of both speed and memory. They are copied while the next
+    /// ones are read, and where the connection is driven, so that no thread waits for another at each piece.
     ///
     /// # Errors
-    /// When the node is being stopped, or the database is out of reach.
-    pub async fn put(&mut self, rows: &[ImportRow]) -> Result<(), ImportError> {
+    /// When the node is being stopped, or the database is out of reach or was for the rows before.
+    pub async fn put(&mut self, rows: Vec<ImportRow>) -> Result<(), ImportError> {
         self.shared.go_on()?;
         self.rows += rows.len() as i64;
         self.has_deltas |= rows.iter().any(|row| matches!(row.stock, Some(StockChange::Delta(_))));
@@ -152,7 +157,19 @@ impl Staging {
             .iter()
             .map(|row| row.category.as_ref().map(|category| self.categories.place(category)))
             .collect();
-        Ok(store::stage(self.line.client()?, self.run, rows, &places).await?)
+        self.copied().await?;
+        let (line, run) = (self.line.clone(), self.run);
+        let copy = async move { Ok(store::stage(line.client()?, run, &rows, &places).await?) };
+        self.copying = Some(self.shared.threads.spawn(copy));
+        Ok(())
+    }
+
+    /// Waits for the rows that are being copied in.
+    async fn copied(&mut self) -> Result<(), ImportError> {
+        match self.copying.take() {
+            Some(copying) => ended(copying.await),
+            None => Ok(()),
+        }
     }
 
     /// Ends the taking in: from here on it is known what is to be imported, by its hash, and what became
@@ -161,7 +178,7 @@ impl Staging {
     /// # Errors
     /// [`ImportError::IdReused`] when the id belongs to other content, [`ImportError::UnderWay`] when the
     /// same content is being imported, or when the database is out of reach.
-    pub async fn seal(self, content_hash: [u8; 32]) -> Result<Import, ImportError> {
+    pub async fn seal(mut self, content_hash: [u8; 32]) -> Result<Import, ImportError> {
         match self.claim(&content_hash).await {
             Ok((id, before, categories)) => Ok(Import::new(self, id, before, categories.into())),
             Err(error) => {
@@ -172,14 +189,19 @@ impl Staging {
     }
 
     /// Puts everything away, so that the next attempt finds nothing of this one.
-    pub async fn give_up(self) {
+    pub async fn give_up(mut self) {
+        self.copied().await.ok();
         if let Err(error) = self.put_away().await {
             tracing::debug!(%error, "rows of an import are left for the next one to remove");
         }
     }
 
     /// What the import is known by, what was done of it before, and the categories that it names.
-    async fn claim(&self, content_hash: &[u8; 32]) -> Result<(String, Option<Known>, Vec<i64>), ImportError> {
+    async fn claim(
+        &mut self,
+        content_hash: &[u8; 32],
+    ) -> Result<(String, Option<Known>, Vec<i64>), ImportError> {
+        self.copied().await?;
         let client = self.line.client()?;
         let id = match &self.request.id {
             ImportId::Given(id) => id.clone(),
