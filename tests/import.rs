@@ -231,12 +231,11 @@ async fn an_import_leaves_no_late_entries_for_searches_to_read() {
     // Nobody else is to do it.
     let aids = "CREATE EXTENSION pgstattuple; ALTER TABLE products SET (autovacuum_enabled = off)";
     sql.batch_execute(aids).await.expect("the extension comes with the server");
-    let late = "SELECT sum(pending_tuples)::bigint
-        FROM unnest(ARRAY['products_search_idx', 'products_symbols_idx']) AS i, pgstatginindex(i)";
+    let late = "SELECT pending_tuples FROM pgstatginindex('products_search_idx')";
     sql.batch_execute("INSERT INTO products (name, price_cents, category_id) VALUES ('Late', 1, 1)")
         .await
         .unwrap();
-    assert_eq!(app.count(late).await, 2);
+    assert_eq!(app.count(late).await, 1);
     let (told, _) = report(&app.send(&import(&staff, "", CSV, numbered(2000, 1))).await);
     assert_eq!(counts(&told), [2000, 0, 0, 0]);
     eventually(Duration::from_secs(5), "nothing is late", async || {

@@ -69,7 +69,7 @@ LIMIT {limit}
         CROSS JOIN LATERAL {source}
     ) p
 
--- Served by products_search_idx, products_symbols_idx or products_category_idx, in no order.
+-- Served by products_search_idx or products_category_idx, in no order.
 
 -- fragment: products_in_no_order
 (
