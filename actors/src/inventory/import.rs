@@ -168,8 +168,8 @@ impl Lane {
 
     /// `None` when another attempt has taken the import up.
     async fn try_merge(&self, chunk: &Chunk, place: &mut Place) -> Result<Option<Merged>, Setback> {
-        let began = Instant::now();
         let client = self.db.client("inventory/import").await.map_err(Setback::Unavailable)?;
+        let began = Instant::now();
         batch_store::prepare(&client).await.map_err(Setback::Again)?;
         store::prepare_merge(&client).await.map_err(Setback::Again)?;
         let mut read = match begin_and_read(&client, chunk).await {
