@@ -245,6 +245,30 @@ async fn an_import_leaves_no_late_entries_for_searches_to_read() {
 }
 
 #[tokio::test]
+async fn rows_that_the_database_does_not_take_in_end_an_import_before_anything_is_done() {
+    const PRODUCTS: usize = 9_500;
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let sql = app.database().client().await;
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$";
+    sql.batch_execute(refuse).await.unwrap();
+    // Among the first that are copied, and among the last, behind which no others come.
+    for line in [10, PRODUCTS - 10] {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON import_rows FOR EACH ROW WHEN (NEW.line = {line})
+             EXECUTE FUNCTION refuse()"
+        );
+        sql.batch_execute(&trigger).await.unwrap();
+        app.send(&import(&staff, "", CSV, numbered(PRODUCTS, 1))).await.expect_status(500);
+        assert_eq!(app.count("SELECT count(*) FROM products").await, 0);
+        assert_eq!(app.count("SELECT count(*) FROM import_rows").await, 0);
+        sql.batch_execute("DROP TRIGGER refuse ON import_rows").await.unwrap();
+    }
+    let (told, _) = report(&app.send(&import(&staff, "", CSV, numbered(PRODUCTS, 1))).await);
+    assert_eq!(counts(&told), [PRODUCTS as i64, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn what_is_not_said_stays_and_a_deleted_products_sku_makes_a_new_one() {
     let app = TestApp::start().await;
     let staff = app.staff().await;
