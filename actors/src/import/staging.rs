@@ -22,8 +22,8 @@ const ABANDONED_ROUNDS: u32 = 20;
 /// How long an import is remembered after it was last touched.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
-/// The skus that are remembered by their hashes, in up to 19 MB, to tell that none came twice. Where one may have, or
-/// there are more, the database compares them all: a second and more for a million.
+/// The skus that are remembered by their hashes, in up to 19 MB (28 while they move to more room), to tell that none
+/// came twice. Where one may have, or there are more, the database compares them all: a second and more for a million.
 const SKUS_MAX: usize = 1_800_000;
 
 /// The connection of an import, which holds its locks. It is closed with the value, and they with it.
