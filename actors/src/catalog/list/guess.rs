@@ -16,7 +16,7 @@ use super::lessons::PASSED_MIN;
 use super::letters::{Letters, Word, Words, capital};
 use super::plan::{Plan, ROWS_MAX, Source, Wanted};
 use super::sample::{Sample, SampleRow};
-use super::search::{GATHERED_MAX, Reach, SearchIndex};
+use super::search::{GATHERED_MAX, KNOWN_MIN, Reach, SearchIndex};
 use super::{Column, Direction, TERMS_MAX};
 
 /// The most categories that are looked up in an index at once.
@@ -305,7 +305,9 @@ impl<'a> Guess<'a> {
                 let nearest = fitting.next()?;
                 let known = 1 + fitting.count();
                 let gap = if nearest > GAP * (ahead.len() / known) { nearest } else { 0 };
-                (u64::try_from(self.aim(known).saturating_mul(ahead.len()) / known).ok()?, gap)
+                // Half a product more, as everywhere, since the sample does not have all that is rare.
+                let needed = 2 * self.first_aim(known) * ahead.len() / (2 * known + 1);
+                (u64::try_from(needed).ok()?, gap)
             }
         };
         let (end, _) = *ahead.get(gap + self.sample.sampled(needed) + 1)?;
@@ -330,6 +332,12 @@ impl<'a> Guess<'a> {
         let needed = self.needed();
         // Four times the deviation of what is thought, and twice that of what is found.
         needed + 4 * needed / seen.isqrt().max(1) + 2 * needed.isqrt()
+    }
+
+    /// The same of a page of which nothing is known but so many of the sample. Where those are too few to tell, a
+    /// short look costs less than a wrong guess: what it finds tells how far the next one has to reach.
+    fn first_aim(&self, seen: usize) -> usize {
+        if seen < KNOWN_MIN { self.needed() + 2 * self.needed().isqrt() } else { self.aim(seen) }
     }
 
     /// The sample in the order of a column, where that is known.
@@ -468,6 +476,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_word_that_few_of_the_sample_have_little_is_looked_at_first() {
+        let until = |every| match best(&spread("LAMP", every), &search(&["lamp"], &[]), None).until {
+            Some(CursorKey::Number(until)) => until,
+            until => panic!("{until:?}"),
+        };
+        // One in 1,000 or fewer has it, of whom 21 are needed, and 29 looked for.
+        assert!((15_000..25_000).contains(&until(SAMPLED / 2)), "{}", until(SAMPLED / 2));
+        assert!((30_000..50_000).contains(&until(SAMPLED)), "{}", until(SAMPLED));
+        // Where the sample has four, as far as is hardly ever too short.
+        assert!((28_000..36_000).contains(&until(SAMPLED / 4)), "{}", until(SAMPLED / 4));
+    }
+
+    #[test]
     fn what_was_passed_tells_how_far_the_rest_of_a_page_reaches() {
         let (query, sample) = (search(&["lamp"], &[]), spread("LAMP", 500));
         let order = Order::of(&query);
@@ -525,7 +546,7 @@ mod tests {
         let (query, sample) = (search(&["lamp"], &[]), spread("LAMP", SAMPLED / 2));
         let order = Order::of(&query);
         let mut wanted = Wanted::new(&query, &order, None, 20);
-        // Of a thousand, the page is rather looked for among the first hundred thousand products.
+        // Of a thousand, the page is rather looked for among the first tens of thousands of products.
         assert!(Plan::choose(&wanted, &sample).until.is_some());
         wanted.lesson = Some(Lesson { per_hit: 4_000, first: 0 });
         assert!(!looked_up(&Plan::choose(&wanted, &sample)).is_empty());

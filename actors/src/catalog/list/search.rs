@@ -23,7 +23,7 @@ const STRETCHES_MAX: u64 = 64;
 /// Ids to a stretch, as the index has them.
 const STRETCH_IDS: i64 = 8192;
 /// Fewer products of the sample tell less than how frequent their like is all over.
-const KNOWN_MIN: usize = 4;
+pub(super) const KNOWN_MIN: usize = 4;
 
 /// What a search is narrowed to.
 pub(super) struct Reach {
