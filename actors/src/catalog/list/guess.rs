@@ -305,8 +305,9 @@ impl<'a> Guess<'a> {
                 let nearest = fitting.next()?;
                 let known = 1 + fitting.count();
                 let gap = if nearest > GAP * (ahead.len() / known) { nearest } else { 0 };
+                let aim = if known < KNOWN_MIN { self.short_aim() } else { self.aim(known) };
                 // Half a product more, as everywhere, since the sample does not have all that is rare.
-                let needed = 2 * self.first_aim(known) * ahead.len() / (2 * known + 1);
+                let needed = 2 * aim * ahead.len() / (2 * known + 1);
                 (u64::try_from(needed).ok()?, gap)
             }
         };
@@ -329,15 +330,15 @@ impl<'a> Guess<'a> {
     /// How many a stretch is to have, where what it has is thought of by so many that have been seen: so
     /// many more than are needed that chance leaves few pages short.
     fn aim(&self, seen: usize) -> usize {
-        let needed = self.needed();
-        // Four times the deviation of what is thought, and twice that of what is found.
-        needed + 4 * needed / seen.isqrt().max(1) + 2 * needed.isqrt()
+        // Four times the deviation of what is thought, besides.
+        self.short_aim() + 4 * self.needed() / seen.isqrt().max(1)
     }
 
-    /// The same of a page of which nothing is known but so many of the sample. Where those are too few to tell, a
-    /// short look costs less than a wrong guess: what it finds tells how far the next one has to reach.
-    fn first_aim(&self, seen: usize) -> usize {
-        if seen < KNOWN_MIN { self.needed() + 2 * self.needed().isqrt() } else { self.aim(seen) }
+    /// The same where too few have been seen to tell, so that a short look costs less than a wrong guess: what
+    /// it finds tells how far the next one has to reach.
+    fn short_aim(&self) -> usize {
+        // Twice the deviation of what is found.
+        self.needed() + 2 * self.needed().isqrt()
     }
 
     /// The sample in the order of a column, where that is known.
